@@ -1,0 +1,362 @@
+"""The wire, version 1: every message between trainer, server and browser, as JSON text frames.
+
+    trainer  --hello, steps, layers, applied, rejected, event, finish-->  server   (/ws/train)
+             <--welcome, ack, control, command, error--
+    browser  --subscribe, control, command-->                             server   (/ws/view)
+             <--snapshot, steps, layers, status, applied, rejected, event, runs, error--
+
+Numbers: NaN, Infinity and -Infinity travel as those strings; `null` in a column means "not logged at this step".
+
+Delivery: each step of a run has a `seq` (1, 2, ...), each of the trainer's other lasting messages (applied, rejected,
+event, finish) a number `n` (1, 2, ...). `ack` and `welcome` name the last of both that is committed; a trainer keeps
+what lies beyond and sends it again after a reconnect, so the server may see a number twice and keeps the first.
+`layers` is a picture of the moment, not numbered: the newest one counts.
+
+One example of every message lives in `tests/fixtures/messages.json`, read by the tests of both sides.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, TypeAdapter, model_validator
+
+VERSION = 1
+
+#: Numeric columns that every Clipper step carries (see `clipcore.stats`); anything else in a batch is the user's metric.
+STEP_METRICS = (
+    "threshold",
+    "norm",
+    "clipped_norm",
+    "coef",
+    "clamped",
+    "clamped_fraction",
+    "clipped_tensors",
+    "nonfinite",
+    "max_abs",
+    "skipped",
+    "loss",
+    "lr",
+)
+RESERVED_COLUMNS = ("seq", "step", "time", "mode")
+
+MAX_ROWS = 4096
+MAX_METRICS = 64
+MAX_LAYERS = 10_000
+
+RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Text = Annotated[str, StringConstraints(max_length=100_000)]
+ControlId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_./-]{0,63}$")]
+Count = Annotated[int, Field(ge=0)]
+Patch = dict[str, JsonValue]
+State = Literal["starting", "running", "paused", "disconnected", "finished", "stopped", "failed"]
+Command = Literal["pause", "resume", "step", "stop"]
+
+
+class Message(BaseModel):
+    """What all messages share: no unknown fields, immutable, non-finite numbers as strings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+
+class Columns(BaseModel):
+    """A batch of steps, one list a column, all of one length; user metrics are columns of their own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, ser_json_inf_nan="strings")
+    __pydantic_extra__: dict[MetricName, list[float | None]] = Field(init=False)
+
+    step: list[Count] = Field(max_length=MAX_ROWS)
+    time: list[float] = Field(max_length=MAX_ROWS)
+    mode: list[str] = Field(max_length=MAX_ROWS)
+
+    @property
+    def metrics(self) -> dict[str, list[float | None]]:
+        """The numeric columns beyond step, time and mode."""
+        return self.__pydantic_extra__
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> Self:
+        if len(self.metrics) > MAX_METRICS:
+            raise ValueError(f"{len(self.metrics)} metrics in one batch; at most {MAX_METRICS} are allowed")
+        for name, column in {"time": self.time, "mode": self.mode, **self.metrics}.items():
+            if len(column) != len(self.step):
+                raise ValueError(f"column {name!r} has {len(column)} rows where step has {len(self.step)}")
+        return self
+
+
+class Rows(Columns):
+    """Columns as a browser gets them: each row with its seq, for a viewer may have been sent a selection."""
+
+    seq: list[Count]
+
+
+class Histogram(Message):
+    """Gradient elements by their float32 exponent byte; only the non-empty range of the 256 bins travels."""
+
+    first: int = Field(ge=0, le=255)  # exponent byte of counts[0]
+    counts: list[Count] = Field(max_length=256)
+    zeros: Count
+    every: int = Field(ge=1)  # one block in `every` was looked at; 1 = exact
+
+
+# --- trainer -> server ---
+
+
+class Hello(Message):
+    """A trainer introduces its run, the first time and after every reconnect."""
+
+    type: Literal["hello"] = "hello"
+    version: int
+    run: RunId
+    name: Name
+    config: dict[str, JsonValue] = {}  # whatever the user wants to remember with the run
+    control: Patch  # the clipper's effective configuration
+    layers: list[Name] = Field(default=[], max_length=MAX_LAYERS)
+    host: str = ""
+    pid: int = 0
+    started: float  # unix s
+
+
+class Steps(Message):
+    """Rows seq, seq + 1, ... of the run."""
+
+    type: Literal["steps"] = "steps"
+    seq: int = Field(ge=1)
+    columns: Columns
+
+
+class Layers(Message):
+    """Per-layer numbers of one step, in the order of the hello's `layers`, and the exponent histogram."""
+
+    type: Literal["layers"] = "layers"
+    step: Count
+    norm: list[float] = Field(max_length=MAX_LAYERS)
+    coef: list[float] = Field(max_length=MAX_LAYERS)
+    clamped: list[float] = Field(max_length=MAX_LAYERS)
+    histogram: Histogram | None = None
+
+
+class Applied(Message):
+    """A patch (or command) took effect: `step` is the first step that obeyed."""
+
+    type: Literal["applied"] = "applied"
+    n: int = Field(ge=1)
+    id: ControlId | None = None  # None: the script changed it itself
+    step: Count
+    time: float
+    config: Patch  # the whole effective configuration
+    changes: dict[str, tuple[JsonValue, JsonValue]] = {}  # parameter -> (before, after)
+    command: Command | None = None
+
+
+class Rejected(Message):
+    """A patch or command was refused and changed nothing."""
+
+    type: Literal["rejected"] = "rejected"
+    n: int = Field(ge=1)
+    id: ControlId
+    time: float
+    reason: Text
+
+
+class Event(Message):
+    """Something worth a line in the change log; kind "state" carries {"state", "commands"} of the training loop."""
+
+    type: Literal["event"] = "event"
+    n: int = Field(ge=1)
+    step: Count
+    time: float
+    kind: Literal["state", "note", "warning"]
+    text: Text = ""
+    data: dict[str, JsonValue] = {}
+
+
+class Finish(Message):
+    """The run is over."""
+
+    type: Literal["finish"] = "finish"
+    n: int = Field(ge=1)
+    time: float
+    state: Literal["finished", "stopped", "failed"]
+    reason: Text = ""  # a traceback when failed
+
+
+# --- server -> trainer ---
+
+
+class Welcome(Message):
+    """The answer to hello: what of this run is already committed."""
+
+    type: Literal["welcome"] = "welcome"
+    run: RunId
+    acked: Count  # last committed seq
+    n: Count  # last committed note
+
+
+class Ack(Message):
+    """Everything up to and including these is committed."""
+
+    type: Literal["ack"] = "ack"
+    seq: Count
+    n: Count
+
+
+class Control(Message):
+    """Change the clipper: one atomic patch of its configuration. From a browser, `run` says whose."""
+
+    type: Literal["control"] = "control"
+    id: ControlId
+    run: RunId | None = None
+    patch: Patch
+
+
+class CommandMessage(Message):
+    """Pause, resume, single-step or stop the training loop. From a browser, `run` says whose."""
+
+    type: Literal["command"] = "command"
+    id: ControlId
+    run: RunId | None = None
+    command: Command
+
+
+class Error(Message):
+    """The last frame before the server closes a connection, or the answer to a message it could not read."""
+
+    type: Literal["error"] = "error"
+    reason: Text
+
+
+# --- browser -> server ---
+
+
+class Subscribe(Message):
+    """Show this run (None: the newest) from after `since` (the seq the page already has)."""
+
+    type: Literal["subscribe"] = "subscribe"
+    run: RunId | None = None
+    since: Count | None = None
+
+
+# --- server -> browser ---
+
+
+class RunInfo(Message):
+    """What lists and headers say about a run; also what REST returns."""
+
+    id: RunId
+    name: str
+    state: State
+    reason: str = ""  # why it failed or stopped
+    created: float  # unix s
+    updated: float  # unix s, last sign of life
+    seq: Count = 0  # last committed row
+    step: Count = 0  # its step
+    attached: bool = False  # a trainer is connected right now
+    commands: bool = False  # its loop obeys pause, resume, step and stop
+    workload: str | None = None  # a built-in workload of this server's worker
+    config: dict[str, JsonValue] = {}
+    control: Patch = {}  # the clipper's effective configuration
+    layers: list[str] = []
+
+
+class LogEntry(Message):
+    """One line of a run's change log: a lasting message of the trainer, or what the server saw happen."""
+
+    n: Count
+    step: Count
+    time: float
+    kind: Literal["applied", "rejected", "state", "note", "warning", "finish"]
+    text: str = ""
+    data: dict[str, JsonValue] = {}
+
+
+class Snapshot(Message):
+    """Where a page starts, or starts again: the run, its history fitted to a chart's width, its change log."""
+
+    type: Literal["snapshot"] = "snapshot"
+    run: RunInfo | None  # None: there is no run yet
+    rows: Rows | None = None
+    exact: bool = True  # every row is there; False: only each bin's extremes and non-finite rows
+    resumed: bool = False  # rows continue what the page has (its `since`); False: they replace it
+    log: list[LogEntry] = []
+    layers: Layers | None = None
+    runs: list[RunInfo] = []
+    read_only: bool = False
+
+
+class ViewSteps(Message):
+    """New rows of the subscribed run, after all that was sent before."""
+
+    type: Literal["steps"] = "steps"
+    run: RunId
+    rows: Rows
+    exact: bool = True
+
+
+class ViewLayers(Message):
+    """The newest per-layer numbers of the subscribed run."""
+
+    type: Literal["layers"] = "layers"
+    run: RunId
+    layers: Layers
+
+
+class Status(Message):
+    """The subscribed run's state changed."""
+
+    type: Literal["status"] = "status"
+    run: RunInfo
+
+
+class ViewLog(Message):
+    """A new line in the subscribed run's change log (`applied` and `rejected` are answered by their own message too)."""
+
+    type: Literal["event"] = "event"
+    run: RunId
+    entry: LogEntry
+
+
+class ViewApplied(Message):
+    """The answer to this browser's control or command: it holds from `step` on."""
+
+    type: Literal["applied"] = "applied"
+    run: RunId
+    id: ControlId
+    step: Count
+    config: Patch
+
+
+class ViewRejected(Message):
+    """The answer to this browser's control or command: refused, nothing changed."""
+
+    type: Literal["rejected"] = "rejected"
+    run: RunId | None
+    id: ControlId
+    reason: str
+
+
+class Runs(Message):
+    """The list of runs changed; newest first."""
+
+    type: Literal["runs"] = "runs"
+    runs: list[RunInfo]
+
+
+FromTrainer = Annotated[
+    Hello | Steps | Layers | Applied | Rejected | Event | Finish,
+    Field(discriminator="type"),
+]
+ToTrainer = Annotated[Welcome | Ack | Control | CommandMessage | Error, Field(discriminator="type")]
+FromBrowser = Annotated[Subscribe | Control | CommandMessage, Field(discriminator="type")]
+ToBrowser = Annotated[
+    Snapshot | ViewSteps | ViewLayers | Status | ViewLog | ViewApplied | ViewRejected | Runs | Error,
+    Field(discriminator="type"),
+]
+
+from_trainer: TypeAdapter[FromTrainer] = TypeAdapter(FromTrainer)
+to_trainer: TypeAdapter[ToTrainer] = TypeAdapter(ToTrainer)
+from_browser: TypeAdapter[FromBrowser] = TypeAdapter(FromBrowser)
+to_browser: TypeAdapter[ToBrowser] = TypeAdapter(ToBrowser)
