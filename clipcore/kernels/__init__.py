@@ -35,11 +35,12 @@ class Kernels(Protocol):
     def measure(self, tensors: Sequence[Tensor], norm_type: float = 2.0) -> Measured:
         """Read every element once."""
 
-    def scale_(self, tensors: Sequence[Tensor], coef: Tensor, norm_type: float = 2.0) -> Tensor:
+    def scale_(self, tensors: Sequence[Tensor], coef: Tensor, norm: Tensor, norm_type: float = 2.0) -> Tensor:
         """Multiply tensor i by coef[i] in place and return the (n,) float64 norms as written.
 
         `coef` is (n,) or 0-d (the same for all), floating point, on the tensors' device. A tensor whose coefficient is
-        1 is not written. A negative coefficient means: fill with zeros (multiplying would keep NaN).
+        1 is neither read nor written: its norm is the measured one, `norm` (n,) float64. A negative coefficient means:
+        fill with zeros (multiplying would keep NaN).
         """
 
     def clamp_(self, tensors: Sequence[Tensor], limit: Tensor, norm_type: float = 2.0) -> Clipped:
