@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { clock, count, exact, number, ordinal, percent, tick } from "../../web/lib/format.js";
+
+test("numbers show three significant digits, and every digit before the point", () => {
+  const shown = [0, 0.76, 1.3249, 12.44, 123.4, 999.4, 999.6, 1320.4, 48120, 1234567, 0.00123, 0.000123, -2.5];
+  assert.deepEqual(shown.map(number), [
+    "0", "0.760", "1.32", "12.4", "123", "999", "1,000", "1,320", "48,120", "1.23e6", "0.00123", "1.23e-4", "-2.50",
+  ]);
+});
+
+test("NaN and the infinities are shown, not hidden", () => {
+  assert.deepEqual([NaN, Infinity, -Infinity].map(number), ["NaN", "inf", "-inf"]);
+});
+
+test("counts have thousands separators", () => {
+  assert.equal(count(4790), "4,790");
+});
+
+test("ticks are as short as the value allows", () => {
+  assert.deepEqual([0.5, 20, 1000, 0.00001, 2e7, 0, 0.1 + 0.2].map(tick), ["0.5", "20", "1,000", "1e-5", "2e7", "0", "0.3"]);
+});
+
+test("a parameter is shown as one would type it", () => {
+  assert.deepEqual([1, 0.5, 1e-7, "Infinity", Infinity, ["bias"], null].map(exact), ["1", "0.5", "1e-7", "inf", "inf", '["bias"]', "null"]);
+});
+
+test("a share that is not zero never reads as zero", () => {
+  assert.deepEqual([0, 0.0004, 0.124, 0.9996, 1, NaN].map(percent), ["0 %", "< 0.1 %", "12.4 %", "100.0 %", "100 %", "NaN"]);
+});
+
+test("ordinals end as English has it", () => {
+  assert.deepEqual([1, 2, 3, 4, 11, 12, 13, 21, 102, 111].map(ordinal), [
+    "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th",
+  ]);
+});
+
+test("a time of day has hours, minutes and seconds", () => {
+  assert.match(clock(1_750_000_000), /^\d\d:\d\d:\d\d$/);
+});

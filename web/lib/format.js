@@ -1,0 +1,76 @@
+/** Numbers and times as people read them: 3 significant digits, thousands separators, units by the caller. */
+
+const LOCALE = "en-US";
+const COUNT = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
+const CLOCK = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+
+/**
+ * @param {number} value
+ * @returns {string} "4,790"
+ */
+export function count(value) {
+  return COUNT.format(value);
+}
+
+/**
+ * @param {number} value
+ * @returns {string} "0.760", "1.32", "12.4", "1,320", "1.32e-5"; "NaN", "inf" and "-inf" are values too
+ */
+export function number(value) {
+  if (Number.isNaN(value)) return "NaN";
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
+  const size = Math.abs(value);
+  if (size === 0) return "0";
+  if (size < 0.001 || size >= 999_999.5) return value.toExponential(2).replace("e+", "e");
+  if (size >= 999.5) return COUNT.format(value);
+  return value.toPrecision(3);
+}
+
+/**
+ * A tick's label: as short as the value allows.
+ * @param {number} value
+ * @returns {string} "0.5", "20", "1,000", "1e-5"
+ */
+export function tick(value) {
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 0.001 || size >= 1e6)) return value.toExponential().replace("e+", "e");
+  return Number(value.toPrecision(12)).toLocaleString(LOCALE, { maximumFractionDigits: 6 });
+}
+
+/**
+ * A parameter's value, exact, as one would type it.
+ * @param {unknown} value
+ * @returns {string} "1", "0.5", "1e-7", "inf"
+ */
+export function exact(value) {
+  if (value === "Infinity" || value === Infinity) return "inf";
+  if (typeof value === "number" || typeof value === "string") return String(value);
+  return JSON.stringify(value) ?? "";
+}
+
+/**
+ * @param {number} fraction
+ * @returns {string} "12.4 %"
+ */
+export function percent(fraction) {
+  if (Number.isNaN(fraction)) return "NaN";
+  const value = fraction * 100;
+  return value > 0 && value < 0.1 ? "< 0.1 %" : `${value.toFixed(value === 0 || value === 100 ? 0 : 1)} %`;
+}
+
+/**
+ * @param {number} unixSeconds
+ * @returns {string} "14:03:59", local time
+ */
+export function clock(unixSeconds) {
+  return CLOCK.format(unixSeconds * 1000);
+}
+
+/**
+ * @param {number} n
+ * @returns {string} "1st", "2nd", "3rd", "4th"
+ */
+export function ordinal(n) {
+  const teen = n % 100 >= 11 && n % 100 <= 13;
+  return `${count(n)}${teen ? "th" : (["th", "st", "nd", "rd"][n % 10] ?? "th")}`;
+}
