@@ -1,0 +1,160 @@
+"""What a trainer still owes the server: numbered, bounded, kept until acknowledged.
+
+No sockets and no threads of its own, so its tests need neither. Rows get a `seq`, the other lasting messages (notes) an
+`n`; both count from 1 and are never reused, so that the server can tell a repetition from news after a reconnect.
+"""
+
+import json
+import math
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from clipcore.recorder import Record
+
+#: Rows in one frame at most: the server's own limit is 4,096.
+FRAME_ROWS = 1024
+#: Rows kept while the server is away: 100,000 encoded rows are about 30 MB, or half an hour at 50 steps/s.
+KEPT_ROWS = 100_000
+#: Notes kept while the server is away.
+KEPT_NOTES = 10_000
+
+
+def encode(message: Mapping[str, Any]) -> str:
+    """The message as JSON text: non-finite numbers as the strings NaN, Infinity and -Infinity, strangers as their str."""
+    try:
+        return _dumps(message)
+    except ValueError:
+        return _dumps(_spelled(message))
+
+
+_dumps = partial(json.dumps, allow_nan=False, separators=(",", ":"), default=str)
+
+
+def decode_number(value: Any) -> Any:
+    """Turn the wire's three non-finite strings back into floats; anything else stays as it is."""
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {key: _spelled(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(inner) for inner in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    first: int  # seq of its first row
+    last: int  # seq of its last row
+    text: str
+
+
+class Outbox:
+    """Rows and notes that are not acknowledged yet, in order, at most `kept_rows` and `KEPT_NOTES` of them."""
+
+    def __init__(self, kept_rows: int = KEPT_ROWS) -> None:
+        self._kept_rows = kept_rows
+        self._lock = threading.Lock()
+        self._open: list[Record] = []  # numbered but not encoded yet
+        self._frames: deque[_Frame] = deque()
+        self._notes: deque[tuple[int, str]] = deque(maxlen=KEPT_NOTES)
+        self._seq = 0
+        self._n = 0
+        self._sent_seq = 0
+        self._sent_n = 0
+        self._lost_rows = 0
+
+    def add_rows(self, records: Iterable[Record]) -> None:
+        """Number the rows; the oldest unacknowledged ones give way when there is no room (see `take_lost_rows`)."""
+        with self._lock:
+            for record in records:
+                self._open.append(record)
+                self._seq += 1
+                if len(self._open) == FRAME_ROWS:
+                    self._close_frame()
+            self._make_room()
+
+    def add_note(self, type_: str, **fields: Any) -> None:
+        """Number a lasting message: applied, rejected, event or finish."""
+        with self._lock:
+            self._n += 1
+            self._notes.append((self._n, encode({"type": type_, "n": self._n, **fields})))
+
+    def unsent(self) -> Iterator[str]:
+        """The frames to send next, each once, until `rewind`: first rows, then the notes that speak of them."""
+        with self._lock:
+            self._close_frame()
+            frames = [frame for frame in self._frames if frame.last > self._sent_seq]
+            notes = [(n, text) for n, text in self._notes if n > self._sent_n]
+        for frame in frames:
+            yield frame.text
+            self._sent_seq = frame.last
+        for n, text in notes:
+            yield text
+            self._sent_n = n
+
+    def rewind(self) -> None:
+        """After a reconnect: what is not acknowledged counts as unsent again."""
+        self._sent_seq = self._sent_n = 0
+
+    def acknowledge(self, seq: int, n: int) -> None:
+        """Forget rows up to `seq` and notes up to `n`: the server has committed them."""
+        with self._lock:
+            while self._frames and self._frames[0].last <= seq:
+                self._frames.popleft()
+            while self._notes and self._notes[0][0] <= n:
+                self._notes.popleft()
+
+    def take_lost_rows(self) -> int:
+        """How many rows gave way since the last call."""
+        with self._lock:
+            lost, self._lost_rows = self._lost_rows, 0
+            return lost
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows not acknowledged yet (a partly acknowledged frame counts whole)."""
+        with self._lock:
+            return self._pending_rows()
+
+    @property
+    def empty(self) -> bool:
+        """Everything is acknowledged."""
+        with self._lock:
+            return not (self._open or self._frames or self._notes)
+
+    def _pending_rows(self) -> int:
+        in_frames = self._frames[-1].last - self._frames[0].first + 1 if self._frames else 0
+        return in_frames + len(self._open)
+
+    def _make_room(self) -> None:
+        while self._frames and self._pending_rows() > self._kept_rows:
+            frame = self._frames.popleft()
+            if frame.last > self._sent_seq:
+                self._lost_rows += frame.last - frame.first + 1
+
+    def _close_frame(self) -> None:
+        if not self._open:
+            return
+        first = self._seq - len(self._open) + 1
+        text = encode({"type": "steps", "seq": first, "columns": _columns(self._open)})
+        self._frames.append(_Frame(first, self._seq, text))
+        self._open = []
+
+
+def _columns(records: list[Record]) -> dict[str, list[Any]]:
+    """One list a column; None where a row lacks a metric that another row of the batch has."""
+    names = dict.fromkeys(name for record in records for name in record.values)
+    return {
+        "step": [record.step for record in records],
+        "time": [record.time for record in records],
+        "mode": [record.mode for record in records],
+        **{name: [record.values.get(name) for record in records] for name in names},
+    }

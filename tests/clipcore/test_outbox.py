@@ -1,0 +1,123 @@
+"""What a trainer owes the server: nothing is lost, nothing is sent twice without need, memory is bounded."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipcore.outbox import FRAME_ROWS, Outbox, decode_number, encode
+from clipcore.recorder import Record
+
+
+def record(step, **values):
+    return Record(step=step, time=float(step), mode="norm", values=values, layers=None, exponents=None)
+
+
+def records(count, first=1):
+    return [record(step, norm=float(step)) for step in range(first, first + count)]
+
+
+def seqs(frames):
+    """The seq of every row in the steps frames, in order."""
+    messages = [json.loads(frame) for frame in frames]
+    return [
+        message["seq"] + row
+        for message in messages
+        if message["type"] == "steps"
+        for row in range(len(message["columns"]["step"]))
+    ]
+
+
+def test_rows_are_numbered_from_one_and_sent_once():
+    """A second call has nothing to send."""
+    outbox = Outbox()
+    outbox.add_rows(records(3))
+    assert seqs(outbox.unsent()) == [1, 2, 3]
+    assert list(outbox.unsent()) == []
+
+
+def test_after_a_rewind_only_what_is_not_acknowledged_is_sent_again():
+    """Acknowledged frames are forgotten, the others come again with the same numbers."""
+    outbox = Outbox()
+    for first in (1, 4, 7):
+        outbox.add_rows(records(3, first))
+        list(outbox.unsent())
+    outbox.acknowledge(3, 0)
+    outbox.rewind()
+    assert seqs(outbox.unsent()) == [4, 5, 6, 7, 8, 9]
+
+
+def test_notes_follow_the_rows_and_are_acknowledged_by_their_own_number():
+    """A note keeps its n over a rewind, and the outbox is empty when both numbers are acknowledged."""
+    outbox = Outbox()
+    outbox.add_note("event", kind="note")
+    outbox.add_rows(records(1))
+    outbox.add_note("finish", state="finished")
+    assert [json.loads(frame)["type"] for frame in outbox.unsent()] == ["steps", "event", "finish"]
+    outbox.acknowledge(1, 1)
+    outbox.rewind()
+    assert [json.loads(frame) for frame in outbox.unsent()] == [{"type": "finish", "n": 2, "state": "finished"}]
+    assert not outbox.empty
+    outbox.acknowledge(1, 2)
+    assert outbox.empty
+
+
+def test_a_metric_missing_from_a_row_is_null_and_a_nan_is_not():
+    """`null` says not logged; NaN and infinities travel as words."""
+    outbox = Outbox()
+    outbox.add_rows([record(1, norm=math.inf, val_loss=math.nan), record(2, norm=-math.inf)])
+    (frame,) = outbox.unsent()
+    columns = json.loads(frame)["columns"]
+    assert columns["norm"] == ["Infinity", "-Infinity"]
+    assert columns["val_loss"] == ["NaN", None]
+
+
+def test_a_frame_holds_a_bounded_number_of_rows():
+    """The server limits the rows of a batch."""
+    outbox = Outbox()
+    outbox.add_rows(records(2 * FRAME_ROWS + 1))
+    assert [len(json.loads(frame)["columns"]["step"]) for frame in outbox.unsent()] == [FRAME_ROWS, FRAME_ROWS, 1]
+
+
+def test_the_oldest_rows_give_way_when_the_buffer_is_full_and_are_counted():
+    """The newest rows survive, and what was lost is said once."""
+    outbox = Outbox(kept_rows=2 * FRAME_ROWS)
+    outbox.add_rows(records(5 * FRAME_ROWS))
+    assert outbox.take_lost_rows() == 3 * FRAME_ROWS
+    assert outbox.take_lost_rows() == 0
+    assert seqs(outbox.unsent()) == list(range(3 * FRAME_ROWS + 1, 5 * FRAME_ROWS + 1))
+
+
+@given(st.recursive(st.floats() | st.integers(-5, 5) | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3)))
+def test_encode_is_json_and_decode_number_brings_the_floats_back(value):
+    """Strict JSON whatever the floats; every float survives the round trip."""
+
+    def restored(item):
+        return [restored(inner) for inner in item] if isinstance(item, list) else decode_number(item)
+
+    def fail(name):
+        pytest.fail(f"{name} is not JSON")
+
+    assert repr(restored(json.loads(encode({"v": value}), parse_constant=fail)["v"])) == repr(restored(value))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["add", "send", "ack", "reconnect"]), st.integers(1, 40)), max_size=60))
+def test_every_row_arrives_whatever_the_order_of_events(events):
+    """Against a server that commits what it gets in order, no row is ever missing, and none is renumbered."""
+    outbox, added, received = Outbox(), 0, 0
+    for event, amount in [*events, ("reconnect", 1), ("send", 1)]:
+        match event:
+            case "add":
+                outbox.add_rows(records(amount, added + 1))
+                added += amount
+            case "send":
+                for seq in seqs(outbox.unsent()):
+                    assert seq <= received + 1
+                    received = max(received, seq)
+            case "ack":
+                outbox.acknowledge(min(received, amount), 0)
+            case "reconnect":
+                outbox.rewind()
+    assert received == added
