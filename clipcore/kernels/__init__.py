@@ -1,14 +1,25 @@
 """The passes over gradient memory, written three times: `eager` (torch ops, the reference), `cpu` (C), `triton` (GPU).
 
-Every implementation is a module-like object with the five functions of `Kernels`. Tensors given to one call live on
-one device, are strided, real and floating point, do not share memory, and need not be contiguous; `clipcore.gradients`
-sees to that. Results are new tensors on that device; nothing here reads a device value on the host.
+Every implementation is a module with the five functions of `Kernels`. Tensors given to one call are at least one, live
+on one device, are strided, real and floating point, do not share memory, and need not be contiguous;
+`clipcore.gradients` sees to that. Results are new tensors on that device; nothing here reads a device value on the
+host. What native kernels wrote they report to `clipcore.inplace.mark_written`.
 """
 
+import functools
+import importlib
+import logging
+import os
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, cast
 
+import torch
 from torch import Tensor
+
+log = logging.getLogger("clipcore")
+
+NATIVE = {"cpu": "cpu", "cuda": "triton"}  # device type -> module
 
 
 class Measured(NamedTuple):
@@ -19,7 +30,8 @@ class Measured(NamedTuple):
     nonfinite: Tensor  # (n,) int64, elements that are NaN or infinite
 
 
-class Clipped(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Clipped:
     """What a clamping or unit-wise pass did to n tensors."""
 
     before: Measured
@@ -44,9 +56,14 @@ class Kernels(Protocol):
         """
 
     def clamp_(self, tensors: Sequence[Tensor], limit: Tensor, norm_type: float = 2.0) -> Clipped:
-        """Clamp every element to +-limit (0-d) in place; NaN stays NaN, +-inf becomes +-limit."""
+        """Clamp every element to +-limit (0-d) in place; NaN stays NaN, +-inf becomes +-limit.
 
-    def clip_units_(self, tensors: Sequence[Tensor], weights: Sequence[Tensor], clipping: Tensor, eps: Tensor) -> Clipped:
+        The limit is first rounded to the tensor's dtype: an element equal to that is not changed and not counted.
+        """
+
+    def clip_units_(
+        self, tensors: Sequence[Tensor], weights: Sequence[Tensor], clipping: Tensor, eps: Tensor
+    ) -> Clipped:
         """Unit-wise (AGC) clipping in place: unit u is scaled to at most clipping * max(||W_u||, eps) (0-d each)."""
 
     def count_exponents(self, tensors: Sequence[Tensor], every: int = 64) -> Tensor:
@@ -54,3 +71,41 @@ class Kernels(Protocol):
 
         Looks at one block of elements in `every`; 1 counts them all.
         """
+
+
+class Choice(NamedTuple):
+    """Which kernels clip on a device, and why these."""
+
+    kernels: Kernels
+    reason: str
+
+
+def choose(device: torch.device) -> Choice:
+    """Pick the kernels for a device: native ones where they load, else eager.
+
+    The environment's CLIPCORE_KERNELS (`eager`, `cpu` or `triton`) decides instead when it is set.
+
+    >>> choose(torch.device("meta")).reason
+    'there are no native kernels for meta'
+    """
+    return _choose(device.type, os.environ.get("CLIPCORE_KERNELS", ""))
+
+
+@functools.cache  # so that a reason is logged once
+def _choose(device_type: str, forced: str) -> Choice:
+    if forced:
+        if forced not in ("eager", *NATIVE.values()):
+            raise ValueError(f"CLIPCORE_KERNELS must be eager, cpu or triton, got {forced!r}")
+        return Choice(_load(forced), f"CLIPCORE_KERNELS={forced}")
+    if device_type not in NATIVE:
+        return Choice(_load("eager"), f"there are no native kernels for {device_type}")
+    try:
+        return Choice(_load(NATIVE[device_type]), f"native kernels for {device_type}")
+    except ImportError as error:
+        reason = f"the native kernels for {device_type} do not load: {error}"
+        log.warning("clipcore clips with torch's own operations, which is slower: %s", reason)
+        return Choice(_load("eager"), reason)
+
+
+def _load(name: str) -> Kernels:
+    return cast("Kernels", importlib.import_module(f"clipcore.kernels.{name}"))

@@ -1,0 +1,137 @@
+"""From the device to the host without waiting for it: step records, in order.
+
+On CUDA a step's numbers are copied to pinned memory behind the kernels that make them, and handed out once the event
+after the copies has passed. torch's own pinned allocator is the ring: it reuses what was handed out, grows when nothing
+is free, and never waits. On the CPU the numbers are there already.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from clipcore.stats import COLUMNS, ClipStats
+
+POLL_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One step, on the host.
+
+    Attributes:
+        step: the Clipper's step.
+        time: unix time in seconds.
+        mode: the rule that clipped.
+        values: the columns of `clipcore.stats`, then what the user logged.
+        layers: norm, coefficient and clamped elements of each parameter; None when they were not asked for.
+        exponents: counts in 257 bins; None on steps that did not count.
+    """
+
+    step: int
+    time: float
+    mode: str
+    values: dict[str, float]
+    layers: tuple[list[float], list[float], list[float]] | None
+    exponents: list[int] | None
+
+
+class Recorder:
+    """A queue of step records between the training thread and one reader.
+
+    >>> from clipcore import Clipper
+    >>> w = torch.nn.Parameter(torch.zeros(2))
+    >>> w.grad = torch.tensor([3.0, 4.0])
+    >>> recorder = Recorder()
+    >>> recorder.push(Clipper([w], max_norm=1.0).clip_(), {"loss": 0.5})
+    >>> [(record.step, record.values["norm"], record.values["loss"]) for record in recorder.take()]
+    [(1, 5.0, 0.5)]
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[_Pending] = deque()
+
+    def push(self, stats: ClipStats, extra: Mapping[str, float | int | Tensor], *, layers: bool = False) -> None:
+        """Queue one step; on the training thread. Never waits for the device.
+
+        Args:
+            stats: what `clip_()` returned.
+            extra: the user's numbers: Python numbers or one-element tensors on any device.
+            layers: take the per-parameter numbers and the exponent counts too.
+
+        Raises:
+            TypeError: a value of `extra` is not a number; nothing is queued.
+        """
+        logged = {name: _number(name, value) for name, value in extra.items()}
+        numbers = _host_copy(stats.numbers)
+        table = _host_copy(stats.layers) if layers else None
+        exponents = _host_copy(stats.exponents) if layers and stats.exponents is not None else None
+        copies = {name: _host_copy(value) if isinstance(value, Tensor) else value for name, value in logged.items()}
+        devices = {source.device for source in (stats.numbers, *logged.values()) if isinstance(source, Tensor)}
+        self._waiting.append(_Pending(stats, numbers, table, exponents, copies, _events(devices)))
+
+    def take(self) -> list[Record]:
+        """The records that have arrived since, in the order of `push`; on one other thread. Never waits."""
+        records = []
+        while self._waiting and self._waiting[0].arrived():
+            records.append(self._waiting.popleft().record())
+        return records
+
+    def flush(self, timeout_s: float) -> list[Record]:
+        """All records, waiting for the device up to `timeout_s` seconds; at the end of a run."""
+        records = self.take()
+        deadline = time.monotonic() + timeout_s
+        while self._waiting and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            records += self.take()
+        return records
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A step whose host copies may still be on their way."""
+
+    stats: ClipStats
+    numbers: Tensor
+    layers: Tensor | None
+    exponents: Tensor | None
+    extra: dict[str, float | Tensor]
+    events: list[torch.cuda.Event]
+
+    def arrived(self) -> bool:
+        return all(event.query() for event in self.events)  # type: ignore[no-untyped-call]  # torch's own
+
+    def record(self) -> Record:
+        values = dict(zip(COLUMNS, self.numbers.tolist(), strict=False))
+        values.update((name, float(value)) for name, value in self.extra.items())
+        layers = None
+        if self.layers is not None:
+            norm, coef, clamped = self.layers.tolist()
+            layers = (norm, coef, clamped)
+        exponents = None if self.exponents is None else self.exponents.tolist()
+        return Record(self.stats.step, self.stats.time, self.stats.mode, values, layers, exponents)
+
+
+def _number(name: str, value: float | Tensor) -> float | Tensor:
+    """A host number, or a tensor whose value must still be fetched from its device."""
+    if isinstance(value, Tensor):
+        if value.numel() != 1 or value.is_complex():
+            raise TypeError(f"{name} must be a number, got a {value.dtype} tensor of shape {tuple(value.shape)}")
+        return value.detach() if value.is_cuda else float(value.item())
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return float(value)
+
+
+def _host_copy(tensor: Tensor) -> Tensor:
+    """On CUDA a copy in pinned memory, not yet there; other devices than CUDA and the CPU are waited for."""
+    return tensor.to("cpu", non_blocking=tensor.is_cuda)
+
+
+def _events(devices: Iterable[torch.device]) -> list[torch.cuda.Event]:
+    """One event after everything queued so far on each device's current stream."""
+    return [torch.cuda.current_stream(device).record_event() for device in devices if device.type == "cuda"]

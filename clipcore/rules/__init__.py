@@ -1,0 +1,38 @@
+"""One small class per mode: from measured norms to coefficients or a limit."""
+
+from typing import Any
+
+from clipcore.rules.layer import Layer
+from clipcore.rules.norm import Norm
+from clipcore.rules.off import Off
+from clipcore.rules.parameter import Parameter, Value
+from clipcore.rules.rule import ClampRule, Decision, Norms, Rule, ScalingRule
+from clipcore.rules.value import ClipValue
+
+__all__ = ["RULES", "ClampRule", "Decision", "Norms", "Parameter", "Rule", "ScalingRule", "Value", "schema"]
+
+RULES: dict[str, type[Rule]] = {rule.mode: rule for rule in (Off, Norm, ClipValue, Layer)}
+
+
+def schema() -> dict[str, dict[str, Any]]:
+    """Every mode's parameters as JSON Schema, for forms and validation elsewhere.
+
+    Returns:
+        mode -> {"title", "help", "source", "bound": the parameter that is the mode's knob or None, "type": "object",
+        "properties": JSON Schema of each parameter, "additionalProperties": False}.
+
+    >>> schema()["norm"]["bound"], schema()["norm"]["properties"]["max_norm"]["minimum"]
+    ('max_norm', 0.0)
+    """
+    return {
+        mode: {
+            "title": rule.title,
+            "help": rule.help,
+            "source": rule.source,
+            "bound": rule.bound,
+            "type": "object",
+            "properties": {parameter.name: parameter.schema() for parameter in rule.parameters},
+            "additionalProperties": False,
+        }
+        for mode, rule in RULES.items()
+    }

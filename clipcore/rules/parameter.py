@@ -1,0 +1,87 @@
+"""What a rule declares about a parameter: the command line, the REST schema and the page's form follow from it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Value = float | int | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a rule, with what is allowed.
+
+    Attributes:
+        name: as in `Clipper(**parameters)`.
+        default: where the mode starts.
+        help: one line for people.
+        kind: number (inf allowed), integer, or names (of model parameters, or shell-style patterns of them).
+        unit: of the value, "" for a pure number.
+        minimum: smallest allowed value; see `above_minimum`.
+        maximum: largest allowed value.
+        above_minimum: the minimum itself is not allowed.
+        structural: shapes the passes or the buffers, so it is a host value and cannot change in a captured CUDA graph.
+    """
+
+    name: str
+    default: Value
+    help: str
+    kind: Literal["number", "integer", "names"] = "number"
+    unit: str = ""
+    minimum: float = 0.0
+    maximum: float = math.inf
+    above_minimum: bool = False
+    structural: bool = False
+
+    def check(self, value: Any) -> Value:
+        """The value in the declared kind.
+
+        Raises:
+            TypeError: it is of another kind.
+            ValueError: it is out of bounds or NaN.
+
+        >>> Parameter("max_norm", 1.0, "").check(2)
+        2.0
+        >>> Parameter("max_norm", 1.0, "").check(-1)
+        Traceback (most recent call last):
+        ValueError: max_norm must be >= 0, got -1
+        """
+        if self.kind == "names":
+            return self._check_names(value)
+        if isinstance(value, bool) or not isinstance(value, float | int):
+            raise TypeError(f"{self.name} must be a number {self.allowed}, got {value!r}")
+        above = value > self.minimum if self.above_minimum else value >= self.minimum
+        if not (above and value <= self.maximum):
+            raise ValueError(f"{self.name} must be {self.allowed}, got {value!r}")
+        if self.kind == "number":
+            return float(value)
+        if value != int(value):
+            raise ValueError(f"{self.name} must be a whole number, got {value!r}")
+        return int(value)
+
+    @property
+    def allowed(self) -> str:
+        """The bounds in words."""
+        low = f"{'>' if self.above_minimum else '>='} {self.minimum:g}"
+        return low if self.maximum == math.inf else f"{low} and <= {self.maximum:g}"
+
+    def schema(self) -> dict[str, Any]:
+        """This parameter as a JSON Schema property; an infinite default is written "Infinity", as on the wire."""
+        described = {"title": self.name, "description": self.help, "unit": self.unit}
+        if self.kind == "names":
+            return {**described, "type": "array", "items": {"type": "string"}, "default": list(self._default_names)}
+        low = "exclusiveMinimum" if self.above_minimum else "minimum"
+        high = {} if self.maximum == math.inf else {"maximum": self.maximum}
+        default = "Infinity" if self.default == math.inf else self.default
+        return {**described, "type": self.kind, low: self.minimum, **high, "default": default}
+
+    @property
+    def _default_names(self) -> tuple[str, ...]:
+        return self.default if isinstance(self.default, tuple) else ()
+
+    def _check_names(self, value: Any) -> tuple[str, ...]:
+        listed = isinstance(value, Sequence) and not isinstance(value, str)
+        if not (listed and all(isinstance(name, str) for name in value)):
+            raise TypeError(f"{self.name} must be a list of names or patterns, got {value!r}")
+        return tuple(value)

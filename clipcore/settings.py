@@ -1,0 +1,108 @@
+"""A Clipper's configuration: immutable, changed only by patches that are checked as a whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from clipcore.rules import RULES, Value
+
+NONFINITE = ("propagate", "raise", "skip", "zero")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Mode, every mode's own parameters, and what to do about non-finite gradients.
+
+    Attributes:
+        mode: the rule in force.
+        nonfinite: "propagate", "raise", "skip" or "zero".
+        values: mode -> parameter -> value, so that a mode that comes back finds its last values.
+    """
+
+    mode: str = "norm"
+    nonfinite: str = "propagate"
+    values: dict[str, dict[str, Value]] = field(
+        default_factory=lambda: {mode: {p.name: p.default for p in rule.parameters} for mode, rule in RULES.items()}
+    )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The effective configuration: mode, that mode's parameters, nonfinite."""
+        return {"mode": self.mode, **self.values[self.mode], "nonfinite": self.nonfinite}
+
+    def patched(self, patch: dict[str, Any]) -> Self:
+        """These settings with a patch applied.
+
+        Raises:
+            ValueError: an unknown mode or `nonfinite`, a parameter that the mode lacks, a value out of bounds.
+            TypeError: a value of the wrong kind.
+
+        >>> Settings().patched({"mode": "value", "clip_value": 0.1}).config
+        {'mode': 'value', 'clip_value': 0.1, 'nonfinite': 'propagate'}
+        >>> Settings().patched({"clip_value": 0.1})
+        Traceback (most recent call last):
+        ValueError: mode 'norm' has no parameter 'clip_value'; it has max_norm, norm_type
+        """
+        parameters = dict(patch)
+        mode = _one_of("mode", parameters.pop("mode", self.mode), tuple(RULES))
+        nonfinite = _one_of("nonfinite", parameters.pop("nonfinite", self.nonfinite), NONFINITE)
+        declared = {parameter.name: parameter for parameter in RULES[mode].parameters}
+        for name in parameters.keys() - declared.keys():
+            own = f"it has {', '.join(declared)}" if declared else "it has none"
+            raise ValueError(f"mode {mode!r} has no parameter {name!r}; {own}")
+        checked = {name: declared[name].check(value) for name, value in parameters.items()}
+        values = {**self.values, mode: {**self.values[mode], **checked}}
+        return replace(self, mode=mode, nonfinite=nonfinite, values=values)
+
+    @classmethod
+    def restored(cls, mode: str, nonfinite: str, values: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Settings that were saved; raises like `patched`."""
+        settings = cls()
+        for saved_mode, saved in values.items():
+            settings = settings.patched({"mode": saved_mode, **saved})
+        return settings.patched({"mode": mode, "nonfinite": nonfinite})
+
+
+class Update:
+    """A patch on its way: handed out by `Clipper.update`, filled in when a `clip_()` first obeys it.
+
+    Attributes:
+        patch: what was asked for.
+    """
+
+    def __init__(self, patch: dict[str, Any]) -> None:
+        self.patch = patch
+        self._applied: tuple[int, dict[str, Any], dict[str, tuple[Any, Any]]] | None = None
+
+    @property
+    def step(self) -> int | None:
+        """The first step that obeyed; None while no step has."""
+        applied = self._applied
+        return applied[0] if applied else None
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The whole effective configuration from that step on."""
+        applied = self._applied
+        return applied[1] if applied else None
+
+    @property
+    def changes(self) -> dict[str, tuple[Any, Any]] | None:
+        """What changed: name -> (before, after); None stands for a parameter that the other mode lacks."""
+        applied = self._applied
+        return applied[2] if applied else None
+
+    def apply(self, step: int, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Fill in when it took effect, all at once for readers on other threads."""
+        names = [*after, *(name for name in before if name not in after)]
+        changes = {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
+        self._applied = (step, after, changes)
+
+    def __repr__(self) -> str:
+        return f"Update({self.patch}, step={self.step})"
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    return str(value)

@@ -1,0 +1,107 @@
+"""What one `clip_()` did: a step record whose numbers stay on the device until somebody reads them."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from clipcore.settings import Update
+
+#: The numeric columns of a step, in the order of `ClipStats.numbers`.
+COLUMNS = (
+    "threshold",
+    "norm",
+    "clipped_norm",
+    "coef",
+    "clamped",
+    "clamped_fraction",
+    "clipped_tensors",
+    "nonfinite",
+    "max_abs",
+    "skipped",
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ClipStats:
+    """One step, in the units of the gradients. Reading a number waits for the device; having the record does not.
+
+    Attributes:
+        step: this Clipper's calls, from 1.
+        time: unix time in seconds.
+        mode: the rule that clipped.
+        names: the parameters' names, which are the layers.
+        updates: the patches that this very step was the first to obey.
+        numbers: (len(COLUMNS) + 1,) float64: the columns, then the position of the first parameter whose gradient holds
+            a NaN or an infinity, or -1.
+        layers: (3, len(names)) float64: norm before, coefficient, clamped elements of each parameter's gradient.
+        exponents: (257,) int64, see `Kernels.count_exponents`; None on steps that did not count.
+    """
+
+    step: int
+    time: float
+    mode: str
+    names: tuple[str, ...]
+    updates: tuple[Update, ...]
+    numbers: Tensor
+    layers: Tensor
+    exponents: Tensor | None = field(default=None)
+
+    @property
+    def threshold(self) -> Tensor:
+        """The bound in force: on the norm, or in mode value on each element; NaN in modes that have none."""
+        return self.numbers[0]
+
+    @property
+    def norm(self) -> Tensor:
+        """The gradients' joint norm before clipping."""
+        return self.numbers[1]
+
+    @property
+    def clipped_norm(self) -> Tensor:
+        """The gradients' joint norm after clipping, as it really is."""
+        return self.numbers[2]
+
+    @property
+    def coef(self) -> Tensor:
+        """clipped_norm / norm; 1 if the norm is 0, NaN if it is not finite."""
+        return self.numbers[3]
+
+    @property
+    def clamped(self) -> Tensor:
+        """Elements that a clamp changed."""
+        return self.numbers[4]
+
+    @property
+    def clamped_fraction(self) -> Tensor:
+        """Elements that a clamp changed, of all."""
+        return self.numbers[5]
+
+    @property
+    def clipped_tensors(self) -> Tensor:
+        """Gradients that were changed."""
+        return self.numbers[6]
+
+    @property
+    def nonfinite(self) -> Tensor:
+        """Elements that were NaN or infinite."""
+        return self.numbers[7]
+
+    @property
+    def max_abs(self) -> Tensor:
+        """The largest magnitude of an element before clipping."""
+        return self.numbers[8]
+
+    @property
+    def skipped(self) -> Tensor:
+        """1 when the step's gradients were left alone because they were not finite."""
+        return self.numbers[9]
+
+    @property
+    def first_nonfinite(self) -> str | None:
+        """The name of the first parameter whose gradient held a NaN or an infinity."""
+        position = int(self.numbers[len(COLUMNS)].item())
+        return self.names[position] if position >= 0 else None
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value:.6g}" for name, value in zip(COLUMNS, self.numbers.tolist(), strict=False))
+        return f"ClipStats(step={self.step}, mode={self.mode!r}, {values})"
