@@ -24,7 +24,7 @@ KEPT_NOTES = 10_000
 
 
 def encode(message: Mapping[str, Any]) -> str:
-    """The message as JSON text: non-finite numbers as the strings NaN, Infinity and -Infinity, strangers as their str."""
+    """The message as JSON text; NaN, Infinity and -Infinity are those strings, what JSON does not know is its str."""
     try:
         return _dumps(message)
     except ValueError:

@@ -1,0 +1,171 @@
+"""The trainer's end of the wire: one background thread that carries an outbox to a clipcore server and controls back.
+
+It reconnects with back-off, sends again what is not acknowledged, and never lets a failure reach the training thread.
+"""
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from clipcore.outbox import Outbox, encode
+
+log = logging.getLogger("clipcore")
+
+VERSION = 1
+BATCH_INTERVAL_S = 0.05
+BACKOFF_S = (0.25, 5.0)  # first and longest wait between two tries
+ANSWER_TIMEOUT_S = 10.0  # for the handshake and for the welcome
+
+Message = dict[str, Any]
+
+
+class RefusedError(Exception):
+    """The server does not want this run; its sentence says why."""
+
+
+class Link(threading.Thread):
+    """Keeps a connection to `url` while the run lasts.
+
+    Args:
+        url: websocket URL of the server's /ws/train.
+        token: sent as a bearer token when given.
+        outbox: what to deliver.
+        hello: introduces the run, with its configuration as it is now.
+        collect: brings finished records to the outbox; returns the newest `layers` message if there is one.
+        receive: takes a control or a command.
+
+    All three are called on this thread.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        outbox: Outbox,
+        *,
+        hello: Callable[[], Message],
+        collect: Callable[[], Message | None],
+        receive: Callable[[Message], None],
+    ) -> None:
+        super().__init__(name="clipcore-link", daemon=True)
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._outbox = outbox
+        self._hello = hello
+        self._collect = collect
+        self._receive = receive
+        self._closing = threading.Event()
+        self._abandoned = threading.Event()
+        self._complaint = ""
+
+    def close(self, timeout_s: float) -> bool:
+        """Deliver what is left, then end; False when the server has not acknowledged all of it in `timeout_s`."""
+        self._closing.set()
+        self.join(timeout_s)
+        self._abandoned.set()
+        return self._outbox.empty
+
+    def run(self) -> None:
+        """Connect, converse, wait, and again, until closed."""
+        wait_s = BACKOFF_S[0]
+        while not self._done():
+            try:
+                with self._connect() as socket:
+                    self._greet(socket)
+                    wait_s = BACKOFF_S[0]
+                    self._converse(socket)
+            except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed, RefusedError) as error:
+                self._complain(error)
+            except Exception as error:  # a fault of ours: say it whole, keep training and keep trying
+                log.exception("clipcore's link to %s failed: %s", self._url, error)
+            self._outbox.rewind()
+            self._wait(wait_s * random.uniform(0.75, 1.25))  # so that a hundred trainers do not return in one instant
+            wait_s = min(2 * wait_s, BACKOFF_S[1])
+
+    def _connect(self) -> ClientConnection:
+        local = urlsplit(self._url).hostname in ("localhost", "127.0.0.1", "::1")
+        return connect(
+            self._url,
+            additional_headers=self._headers,
+            compression=None,
+            open_timeout=ANSWER_TIMEOUT_S,
+            close_timeout=1.0,
+            proxy=None if local else True,
+        )
+
+    def _greet(self, socket: ClientConnection) -> None:
+        socket.send(encode(self._hello()))
+        welcome = json.loads(socket.recv(timeout=ANSWER_TIMEOUT_S))
+        if welcome["type"] != "welcome":
+            raise RefusedError(welcome.get("reason", f"expected welcome, got {welcome['type']}"))
+        self._outbox.acknowledge(welcome["acked"], welcome["n"])
+        if self._complaint:
+            log.warning("connected to %s again; what was kept meanwhile is being sent", self._url)
+        self._complaint = ""
+
+    def _converse(self, socket: ClientConnection) -> None:
+        while not self._done():
+            next_batch = time.monotonic() + BATCH_INTERVAL_S
+            self._send(socket)
+            while (left_s := next_batch - time.monotonic()) > 0 and not self._done():
+                try:
+                    self._take(json.loads(socket.recv(timeout=left_s)))
+                except TimeoutError:
+                    break
+
+    def _send(self, socket: ClientConnection) -> None:
+        layers = self._collect()
+        self._report_loss()
+        for text in self._outbox.unsent():
+            socket.send(text)
+        if layers is not None:
+            socket.send(encode(layers))
+
+    def _take(self, message: Message) -> None:
+        match message["type"]:
+            case "ack":
+                self._outbox.acknowledge(message["seq"], message["n"])
+            case "control" | "command":
+                self._receive(message)
+            case "error":
+                raise RefusedError(message["reason"])
+            case other:
+                log.debug("ignoring a message of type %r, newer than this trainer", other)
+
+    def _report_loss(self) -> None:
+        if lost := self._outbox.take_lost_rows():
+            text = f"{lost:,} steps gave way while the server was away: the trainer's buffer was full"
+            log.warning("%s", text)
+            self._outbox.add_note("event", step=0, time=time.time(), kind="warning", text=text, data={})
+
+    def _done(self) -> bool:
+        return self._abandoned.is_set() or (self._closing.is_set() and self._outbox.empty)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait before the next try, emptying the recorder meanwhile; a closing link has no time to wait long."""
+        until = time.monotonic() + min(seconds, BACKOFF_S[0] if self._closing.is_set() else seconds)
+        while not self._done() and (left_s := until - time.monotonic()) > 0:
+            self._collect()
+            self._abandoned.wait(min(left_s, BATCH_INTERVAL_S))
+
+    def _complain(self, error: Exception) -> None:
+        """Say why there is no connection, once for each different reason."""
+        reason = _sentence(error)
+        if reason != self._complaint and not self._done():
+            log.warning("no connection to %s (%s); training goes on, steps are kept and sent later", self._url, reason)
+        self._complaint = reason
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, InvalidStatus):
+        body = error.response.body or b""
+        return f"HTTP {error.response.status_code} {body.decode(errors='replace')[:300]}".strip()
+    return f"{error}" or type(error).__name__

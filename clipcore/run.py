@@ -1,0 +1,326 @@
+"""Attach a training script to a clipcore server, in two lines.
+
+    run = clipcore.connect(clipper, name="my run")
+    ...
+    run.log(clipper.clip_(), loss=loss)
+
+The training thread only hands each step to the recorder; everything else happens on the link's thread. Whatever happens
+on the wire, training goes on.
+"""
+
+import atexit
+import json
+import logging
+import os
+import re
+import socket
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from torch import Tensor
+
+from clipcore.clipper import Clipper, Update
+from clipcore.gate import Gate
+from clipcore.link import VERSION, Link
+from clipcore.outbox import Outbox, decode_number, encode
+from clipcore.recorder import Record, Recorder
+from clipcore.stats import COLUMNS, ClipStats
+
+log = logging.getLogger("clipcore")
+
+DEFAULT_URL = "http://127.0.0.1:8420"
+LAYERS_INTERVAL_S = 0.5
+MAX_METRICS = 64 - len(COLUMNS)  # the wire takes 64 numeric columns in all
+MAX_LAYERS = 10_000
+
+_METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,63}")
+_RESERVED = frozenset({"seq", "step", "time", "mode", *COLUMNS})
+
+Outcome = Literal["finished", "stopped", "failed"]
+
+
+def connect(
+    clipper: Clipper,
+    name: str | None = None,
+    url: str | None = None,
+    token: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> "Run":
+    """Show a clipper's steps on a clipcore server, and let the server's page steer it.
+
+    Returns at once, whether the server is there or not: steps are kept (the last 100,000) and sent when it answers.
+
+    Args:
+        clipper: whose steps are logged and whose configuration the page may change.
+        name: what the page calls the run; the script's file name when not given.
+        url: the server, `http(s)://host:port[/path]`; else the environment's CLIPCORE_URL, else http://127.0.0.1:8420.
+        token: the server's token if it asks for one; else the environment's CLIPCORE_TOKEN.
+        config: what to remember with the run; values that JSON does not know are kept as their `str`.
+
+    Returns:
+        The run: a context manager that ends as "finished", or as "failed" with the traceback.
+
+    Raises:
+        ValueError: `url` is not an http or https URL.
+    """
+    return Run(
+        clipper,
+        name=name or Path(sys.argv[0]).stem or "python",
+        url=_websocket_url(url or os.environ.get("CLIPCORE_URL") or DEFAULT_URL),
+        token=token or os.environ.get("CLIPCORE_TOKEN"),
+        config=config or {},
+    )
+
+
+class Run:
+    """One training run on the server; made by `connect`.
+
+    Attributes:
+        id: the run's id on the server.
+    """
+
+    def __init__(self, clipper: Clipper, *, name: str, url: str, token: str | None, config: Mapping[str, Any]) -> None:
+        self.id = os.environ.get("CLIPCORE_RUN_ID") or uuid.uuid4().hex[:12]
+        self._clipper = clipper
+        self._name = name[:200]
+        self._config = json.loads(encode(config))
+        self._started = time.time()
+        self._recorder = Recorder()
+        self._collecting = threading.Lock()  # the recorder has one reader at a time
+        self._outbox = Outbox()
+        self._gate = Gate(self._obeyed)
+        self._announcements = _Announcements(self._applied)
+        self._known_metrics: set[str] = set()
+        self._said: set[str] = set()
+        self._step = 0
+        self._layers_due = 0.0
+        self._over = False
+        self._link = Link(url, token, self._outbox, hello=self._hello, collect=self._collect, receive=self._receive)
+        self._link.start()
+        atexit.register(self._finish_at_exit)
+
+    def log(self, stats: ClipStats, **metrics: float | Tensor) -> None:
+        """Record one step: what `clip_()` returned and any numbers of your own, such as `loss` and `lr`.
+
+        Never blocks, never raises and never waits for the device; what is wrong with a metric is said once in the log.
+
+        Args:
+            stats: what `clipper.clip_()` returned for this step.
+            **metrics: Python numbers or 0-d tensors on any device.
+        """
+        try:
+            self._push(stats, metrics if metrics.keys() <= self._known_metrics else self._admissible(metrics))
+            self._step = stats.step
+            for update in stats.updates:
+                self._announcements.announce(update)
+        except Exception as error:  # noqa: BLE001  telemetry must never end somebody's training
+            self._say(f"run.log could not record a step ({type(error).__name__}: {error}); training goes on")
+
+    def proceed(self) -> bool:
+        """Let the page pause, resume, single-step and stop this loop: `while run.proceed(): ...`.
+
+        Waits while the run is paused. Returns False once the run was asked to stop.
+        """
+        if not self._gate.in_use:
+            self._gate.in_use = True
+            self._tell_state()
+        return self._gate.pass_()
+
+    def finish(self, state: Outcome | None = None, reason: str = "", timeout_s: float = 5.0) -> None:
+        """End the run and wait until the server has all of it, at most `timeout_s` seconds. Does nothing when over.
+
+        Args:
+            state: "finished", "stopped" or "failed"; by default "stopped" when the page asked for it, else "finished".
+            reason: why it stopped or failed, such as a traceback.
+            timeout_s: how long to wait; what the server has not taken by then is lost, and the log says how much.
+        """
+        if self._over:
+            return
+        self._over = True
+        atexit.unregister(self._finish_at_exit)
+        state = state or ("stopped" if self._gate.stopping else "finished")
+        self._gate.open()
+        with self._collecting:
+            self._outbox.add_rows(self._recorder.flush(timeout_s))
+        self._outbox.add_note("finish", time=time.time(), state=state, reason=reason[-100_000:])
+        if not self._link.close(timeout_s):
+            log.warning("run %s: the server did not take the last %d steps", self.id, self._outbox.pending_rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finish_after(error)
+
+    def __repr__(self) -> str:
+        return f"Run(id={self.id!r}, name={self._name!r}, step={self._step})"
+
+    def _finish_at_exit(self) -> None:
+        """The script ended without `finish`: an exception that nothing caught means failed."""
+        self._finish_after(getattr(sys, "last_value", None))
+
+    def _finish_after(self, error: BaseException | None) -> None:
+        match error:
+            case None:
+                self.finish()
+            case KeyboardInterrupt():
+                self.finish("stopped", "interrupted from the keyboard")
+            case SystemExit(code=0 | None):
+                self.finish()
+            case _:
+                self.finish("failed", "".join(traceback.format_exception(error)))
+
+    # --- called on the training thread ---
+
+    def _push(self, stats: ClipStats, metrics: Mapping[str, float | Tensor]) -> None:
+        now = time.monotonic()
+        with_layers = now >= self._layers_due
+        if with_layers:
+            self._layers_due = now + LAYERS_INTERVAL_S
+        try:
+            self._recorder.push(stats, metrics, layers=with_layers)
+        except TypeError as error:
+            self._say(f"run.log left out the metrics of a step: {error}")
+            self._recorder.push(stats, {}, layers=with_layers)
+
+    def _admissible(self, metrics: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
+        """Remember new metrics whose names the wire can carry; say once which others are left out, and why."""
+        for name in metrics.keys() - self._known_metrics:
+            if name in _RESERVED:
+                self._say(f"run.log leaves out metric {name!r}: every step has a column of that name already")
+            elif not _METRIC_NAME.fullmatch(name):
+                self._say(
+                    f"run.log leaves out metric {name!r}: a name is a letter, then up to 63 of A-Z a-z 0-9 _ . / -"
+                )
+            elif len(self._known_metrics) >= MAX_METRICS:
+                self._say(f"run.log leaves out metric {name!r}: a run has at most {MAX_METRICS} metrics of its own")
+            else:
+                self._known_metrics.add(name)
+        return {name: value for name, value in metrics.items() if name in self._known_metrics}
+
+    def _obeyed(self, command_id: str, command: str) -> None:
+        self._note_applied(command_id, step=self._step, config=self._clipper.config, command=command)
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        data = {"state": "paused" if self._gate.paused else "running", "commands": True}
+        self._outbox.add_note("event", step=self._step, time=time.time(), kind="state", text="", data=data)
+
+    # --- called on the link's thread ---
+
+    def _hello(self) -> dict[str, Any]:
+        return {
+            "type": "hello",
+            "version": VERSION,
+            "run": self.id,
+            "name": self._name,
+            "config": self._config,
+            "control": self._clipper.config,
+            "layers": [name[:200] for name in self._clipper.names[:MAX_LAYERS]],
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": self._started,
+        }
+
+    def _collect(self) -> dict[str, Any] | None:
+        with self._collecting:
+            records = self._recorder.take()
+            self._outbox.add_rows(records)
+        self._announcements.announce_applied()
+        return next((_layers_message(record) for record in reversed(records) if record.layers is not None), None)
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        try:
+            if message["type"] == "command":
+                self._gate.submit(message["id"], message["command"])
+            else:
+                patch = {name: decode_number(value) for name, value in message["patch"].items()}
+                self._announcements.expect(message["id"], lambda: self._clipper.update(**patch))
+        except (TypeError, ValueError) as error:
+            self._outbox.add_note("rejected", id=message["id"], time=time.time(), reason=str(error))
+
+    # --- called on either ---
+
+    def _applied(self, control_id: str | None, update: Update) -> None:
+        self._note_applied(control_id, step=update.step, config=update.config, changes=update.changes)
+
+    def _note_applied(self, control_id: str | None, **what: Any) -> None:
+        self._outbox.add_note("applied", id=control_id, time=time.time(), **{"changes": {}, "command": None, **what})
+
+    def _say(self, sentence: str) -> None:
+        """Warn, once for each different sentence."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            log.warning("%s", sentence)
+
+
+class _Announcements:
+    """Tells, once for each patch that took effect, under which control's id it came; None: the script's own patch.
+
+    Either thread may be the first to see that a patch holds: the training thread when it logs the step, the link's
+    thread when the script does not log every step.
+    """
+
+    def __init__(self, tell: Callable[[str | None, Update], None]) -> None:
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._expected: list[tuple[str, Update]] = []
+        self._told: deque[Update] = deque(maxlen=256)
+
+    def expect(self, control_id: str, submit: Callable[[], Update]) -> None:
+        """Submit a patch under a control's id, so that nobody sees it applied before its id is known."""
+        with self._lock:
+            self._expected.append((control_id, submit()))
+
+    def announce(self, update: Update) -> None:
+        """Tell that `update` holds, unless it was told already."""
+        with self._lock:
+            if any(told is update for told in self._told):
+                return
+            self._told.append(update)
+            control_id = next((id_ for id_, expected in self._expected if expected is update), None)
+            self._expected = [entry for entry in self._expected if entry[1] is not update]
+        self._tell(control_id, update)
+
+    def announce_applied(self) -> None:
+        """Tell of every expected patch that holds by now."""
+        for _, update in list(self._expected):
+            if update.step is not None:
+                self.announce(update)
+
+
+def _layers_message(record: Record) -> dict[str, Any]:
+    norm, coef, clamped = record.layers or ((), (), ())
+    return {
+        "type": "layers",
+        "step": record.step,
+        "norm": norm,
+        "coef": coef,
+        "clamped": clamped,
+        "histogram": None if record.exponents is None else _histogram(record.exponents),
+    }
+
+
+def _histogram(exponents: list[int], every: int = 64) -> dict[str, Any]:
+    """The non-empty range of the 256 bins; the 257th entry counts zeros."""
+    filled = [index for index, count in enumerate(exponents[:256]) if count]
+    first, last = (filled[0], filled[-1]) if filled else (0, -1)
+    return {"first": first, "counts": exponents[first : last + 1], "zeros": exponents[256], "every": every}
+
+
+def _websocket_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"url must be http(s)://host[:port][/path], got {url!r}")
+    return urlunsplit((parts.scheme.replace("http", "ws"), parts.netloc, f"{parts.path.rstrip('/')}/ws/train", "", ""))

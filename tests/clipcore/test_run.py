@@ -1,0 +1,323 @@
+"""A trainer and the wire: a scripted server sees what `connect` sends, and answers."""
+
+import json
+import logging
+import math
+import threading
+import time
+from collections import deque
+
+import pytest
+import torch
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import serve
+
+import clipcore
+
+
+class ScriptedServer:
+    """Takes trainers on a free port, remembers every frame, and acknowledges what `acknowledges` says."""
+
+    def __init__(self, port=0, welcome=(0, 0)):
+        self.frames = deque()
+        self.arrived = threading.Condition()
+        self.welcome = welcome
+        self.acknowledges = True
+        self.refusal = None
+        self.socket = None
+        self.headers = None
+        self.server = serve(self.talk, "127.0.0.1", port)
+        self.port = self.server.socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def talk(self, socket):
+        self.headers = socket.request.headers
+        try:
+            hello = json.loads(socket.recv())
+            self.add(hello)
+            if self.refusal:
+                socket.send(json.dumps({"type": "error", "reason": self.refusal}))
+                return
+            acked, n = self.welcome
+            socket.send(json.dumps({"type": "welcome", "run": hello["run"], "acked": acked, "n": n}))
+            self.socket = socket
+            for frame in socket:
+                message = json.loads(frame)
+                self.add(message)
+                acked = max(acked, message["seq"] + len(message["columns"]["step"]) - 1 if "columns" in message else 0)
+                n = max(n, message.get("n", 0))
+                if self.acknowledges:
+                    socket.send(json.dumps({"type": "ack", "seq": acked, "n": n}))
+        except ConnectionClosed:
+            pass
+
+    def add(self, message):
+        with self.arrived:
+            self.frames.append(message)
+            self.arrived.notify_all()
+
+    def of(self, type_):
+        return [frame for frame in self.frames if frame["type"] == type_]
+
+    def wait_for(self, type_, count=1, timeout=5):
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.of(type_)) >= count, timeout), list(self.frames)
+            return self.of(type_)
+
+    def rows(self):
+        """Every row by its seq, in order of arrival."""
+        return [
+            (frame["seq"] + index, {name: column[index] for name, column in frame["columns"].items()})
+            for frame in self.of("steps")
+            for index in range(len(frame["columns"]["step"]))
+        ]
+
+    def send(self, **message):
+        self.socket.send(json.dumps(message))
+
+    def close(self):
+        self.server.shutdown()
+        if self.socket:
+            self.socket.close()
+
+
+@pytest.fixture
+def server():
+    server = ScriptedServer()
+    yield server
+    server.close()
+
+
+class Trainer:
+    """A one-parameter model with a clipper and a run."""
+
+    def __init__(self, url, **options):
+        self.parameter = torch.nn.Parameter(torch.zeros(4))
+        self.clipper = clipcore.Clipper([self.parameter], mode="norm", max_norm=1.0)
+        self.run = clipcore.connect(self.clipper, url=url, **options)
+
+    def step(self, of_norm=2.0, **metrics):
+        self.parameter.grad = torch.full((4,), of_norm / 2)
+        self.run.log(self.clipper.clip_(), **metrics)
+
+
+@pytest.fixture
+def trainer(server):
+    trainer = Trainer(server.url, name="tested", token="s3cret", config={"lr": 0.1, "shape": torch.Size([2])})
+    yield trainer
+    trainer.run.finish(timeout_s=1)
+
+
+def test_the_trainer_introduces_itself(server, trainer):
+    """The hello names the run, its layers, its configuration, and carries the token as a header."""
+    (hello,) = server.wait_for("hello")
+    assert (hello["run"], hello["name"], hello["version"]) == (trainer.run.id, "tested", 1)
+    assert hello["control"]["mode"] == "norm"
+    assert hello["control"]["max_norm"] == 1.0
+    assert len(hello["layers"]) == 1
+    assert hello["config"]["lr"] == 0.1
+    assert server.headers["Authorization"] == "Bearer s3cret"
+
+
+def test_steps_arrive_with_their_numbers_and_metrics(server, trainer):
+    """Rows carry what clip_() did and what the user logged, non-finite numbers as words."""
+    trainer.step(of_norm=2.0, loss=torch.tensor(3.5), lr=0.1)
+    trainer.step(of_norm=0.5, loss=math.nan, grad_scale=math.inf)
+    trainer.run.finish()
+    rows = dict(server.rows())
+    assert rows[1]["norm"] == pytest.approx(2.0)
+    assert rows[1]["clipped_norm"] == pytest.approx(1.0, rel=1e-5)
+    assert (rows[1]["mode"], rows[1]["threshold"], rows[1]["loss"], rows[1]["lr"]) == ("norm", 1.0, 3.5, 0.1)
+    assert (rows[2]["loss"], rows[2]["grad_scale"], rows[2]["coef"]) == ("NaN", "Infinity", 1.0)
+    assert server.of("finish")[0]["state"] == "finished"
+
+
+def test_per_layer_numbers_come_at_a_lower_rate(server, trainer):
+    """Of a hundred quick steps the first brings per-layer numbers, the others need not."""
+    for _ in range(100):
+        trainer.step()
+    (layers,) = server.wait_for("layers")
+    assert layers["norm"] == [pytest.approx(2.0)]
+    assert layers["coef"] == [pytest.approx(0.5, rel=1e-5)]
+
+
+def test_a_control_is_answered_by_the_first_step_that_obeyed(server, trainer):
+    """`applied` names the step and the whole configuration; the steps before keep the old bound."""
+    trainer.step()
+    server.wait_for("steps")
+    server.send(type="control", id="c1", run=None, patch={"max_norm": 0.25})
+    deadline = time.monotonic() + 5
+    while not server.of("applied") and time.monotonic() < deadline:
+        trainer.step()
+        time.sleep(0.01)
+    (applied,) = server.of("applied")
+    trainer.run.finish()
+    assert (applied["id"], applied["config"]["max_norm"]) == ("c1", 0.25)
+    assert applied["changes"] == {"max_norm": [1.0, 0.25]}
+    for seq, row in server.rows():
+        assert row["threshold"] == (0.25 if seq >= applied["step"] else 1.0)
+
+
+@pytest.mark.parametrize("patch", [{"max_norm": -1}, {"max_norm": "NaN"}, {"max_norm": "abc"}, {"mode": "x"}, {"y": 1}])
+def test_a_bad_control_is_rejected_with_a_reason_and_changes_nothing(server, trainer, patch):
+    """The clipper's own sentence travels back."""
+    trainer.step()
+    server.wait_for("steps")
+    before = trainer.clipper.config
+    server.send(type="control", id="c1", run=None, patch=patch)
+    (rejected,) = server.wait_for("rejected")
+    assert rejected["id"] == "c1"
+    assert len(rejected["reason"]) > 10
+    trainer.step()
+    assert trainer.clipper.config == before
+
+
+def test_a_change_by_the_script_is_announced_too(server, trainer):
+    """The change log knows of updates that no browser asked for; they have no id."""
+    trainer.clipper.update(max_norm=0.5)
+    trainer.step()
+    (applied,) = server.wait_for("applied")
+    assert (applied["id"], applied["step"], applied["config"]["max_norm"]) == (None, 1, 0.5)
+
+
+def test_a_control_is_announced_even_when_its_step_is_not_logged(server, trainer):
+    """A script that logs now and then still tells when a patch took hold, once."""
+    trainer.step()
+    server.wait_for("steps")
+    server.send(type="control", id="c1", run=None, patch={"max_norm": 0.25})
+    deadline = time.monotonic() + 5
+    while not server.of("applied") and time.monotonic() < deadline:
+        trainer.parameter.grad = torch.ones(4)
+        trainer.clipper.clip_()
+        time.sleep(0.02)
+    trainer.step()
+    trainer.run.finish()
+    assert [applied["id"] for applied in server.of("applied")] == ["c1"]
+
+
+def test_what_was_not_acknowledged_comes_again_after_a_reconnect():
+    """A server that vanishes without an ack gets the same rows, under the same numbers, when it is back."""
+    first = ScriptedServer()
+    first.acknowledges = False
+    trainer = Trainer(first.url)
+    for _ in range(3):
+        trainer.step()
+    first.wait_for("steps")
+    first.close()
+    trainer.step()
+    second = ScriptedServer(port=first.port, welcome=(2, 0))
+    second.wait_for("steps")
+    trainer.run.finish()
+    second.close()
+    seqs = [seq for seq, _ in second.rows()]
+    assert seqs[-1] == 4
+    assert len(seqs) == len(set(seqs))
+    assert {3, 4} <= set(seqs)
+
+
+def test_an_exception_ends_the_run_as_failed_with_its_traceback(server):
+    """The context manager tells what happened and lets the exception through."""
+    trainer = Trainer(server.url)
+
+    def train():
+        with trainer.run:
+            trainer.step()
+            trainer.step(of_norm=1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        train()
+    (finish,) = server.of("finish")
+    assert finish["state"] == "failed"
+    assert "ZeroDivisionError" in finish["reason"]
+    assert len(server.rows()) == 1
+
+
+def test_pause_and_stop_reach_a_loop_that_proceeds(server):
+    """`proceed()` waits while paused and returns False after stop; the run ends as stopped."""
+    trainer = Trainer(server.url)
+    done = threading.Event()
+
+    def loop():
+        while trainer.run.proceed():
+            trainer.step()
+            time.sleep(0.001)
+        trainer.run.finish()
+        done.set()
+
+    threading.Thread(target=loop, daemon=True).start()
+    server.wait_for("steps")
+    server.send(type="command", id="k1", run=None, command="pause")
+    (applied,) = server.wait_for("applied")
+    assert (applied["id"], applied["command"]) == ("k1", "pause")
+    assert applied["step"] == trainer.run._step
+    server.send(type="command", id="k2", run=None, command="stop")
+    assert done.wait(5)
+    assert server.of("finish")[0]["state"] == "stopped"
+    assert [event["data"]["state"] for event in server.of("event")][:2] == ["running", "paused"]
+
+
+def test_a_script_without_proceed_rejects_commands(server, trainer):
+    """The reason says what to add to the loop."""
+    trainer.step()
+    server.wait_for("steps")
+    server.send(type="command", id="k1", run=None, command="pause")
+    (rejected,) = server.wait_for("rejected")
+    assert "run.proceed()" in rejected["reason"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({"norm": 1.0}, "'norm'"),
+        ({"my metric": 1.0}, "'my metric'"),
+        ({"loss": "high"}, "loss"),
+        ({"loss": torch.ones(3)}, "loss"),
+    ],
+)
+def test_a_metric_that_cannot_travel_is_left_out_and_said_once(server, trainer, caplog, metrics, said):
+    """The step itself is recorded; the log has one sentence about it, the loop no exception."""
+    for _ in range(3):
+        trainer.step(**metrics)
+    trainer.run.finish()
+    assert len(server.rows()) == 3
+    assert len([record for record in caplog.records if said in record.getMessage()]) == 1
+
+
+def test_log_swallows_what_is_not_stats(trainer, caplog):
+    """Even a wrong call never raises into the loop."""
+    trainer.run.log(None, loss=1.0)
+    assert "run.log could not record a step" in caplog.text
+
+
+def test_a_refusal_is_said_and_training_goes_on(server, caplog):
+    """The server's sentence appears in the log once, though the link goes on trying."""
+    server.refusal = "this server speaks version 2 of the wire"
+    trainer = Trainer(server.url)
+    server.wait_for("hello", count=2)
+    trainer.step()
+    trainer.run.finish(timeout_s=0.1)
+    assert sum("version 2 of the wire" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_finish_without_a_server_gives_up_in_time_and_says_what_was_lost(caplog):
+    """No server: the script ends after the timeout and the log counts the steps."""
+    trainer = Trainer("http://127.0.0.1:9")
+    for _ in range(5):
+        trainer.step()
+    started = time.monotonic()
+    trainer.run.finish(timeout_s=0.3)
+    assert time.monotonic() - started < 3
+    assert "the last 5 steps" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8420", "ftp://x", "http://"])
+def test_a_bad_url_is_a_clear_error(url):
+    """The error names the argument, its value and the rule."""
+    with pytest.raises(ValueError, match=r"url must be http\(s\)://host"):
+        Trainer(url)
+
+
+@pytest.fixture(autouse=True)
+def _log_level(caplog):
+    caplog.set_level(logging.WARNING, logger="clipcore")
