@@ -15,13 +15,14 @@ what lies beyond and sends it again after a reconnect, so the server may see a n
 One example of every message lives in `tests/fixtures/messages.json`, read by the tests of both sides.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, TypeAdapter, model_validator
 
 VERSION = 1
 
-#: Numeric columns that every Clipper step carries (see `clipcore.stats`); anything else in a batch is the user's metric.
+#: Numeric columns that every Clipper step carries (see `clipcore.stats`); others in a batch are the user's metrics.
 STEP_METRICS = (
     "threshold",
     "norm",
@@ -45,9 +46,12 @@ MAX_LAYERS = 10_000
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Text = Annotated[str, StringConstraints(max_length=100_000)]
-ControlId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+ControlId = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_./-]{0,63}$")]
-Count = Annotated[int, Field(ge=0)]
+MAX_COUNT = 2**53 - 1  # the largest integer that JavaScript holds exactly; SQLite ends at 2**63 - 1
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Ordinal = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Mode = Annotated[str, StringConstraints(max_length=64)]
 Patch = dict[str, JsonValue]
 State = Literal["starting", "running", "paused", "disconnected", "finished", "stopped", "failed"]
 Command = Literal["pause", "resume", "step", "stop"]
@@ -67,7 +71,7 @@ class Columns(BaseModel):
 
     step: list[Count] = Field(max_length=MAX_ROWS)
     time: list[float] = Field(max_length=MAX_ROWS)
-    mode: list[str] = Field(max_length=MAX_ROWS)
+    mode: list[Mode] = Field(max_length=MAX_ROWS)
 
     @property
     def metrics(self) -> dict[str, list[float | None]]:
@@ -81,7 +85,8 @@ class Columns(BaseModel):
     def _rectangular(self) -> Self:
         if len(self.metrics) > MAX_METRICS:
             raise ValueError(f"{len(self.metrics)} metrics in one batch; at most {MAX_METRICS} are allowed")
-        for name, column in {"time": self.time, "mode": self.mode, **self.metrics}.items():
+        columns: dict[str, Sequence[object]] = {"time": self.time, "mode": self.mode, **self.metrics}
+        for name, column in columns.items():
             if len(column) != len(self.step):
                 raise ValueError(f"column {name!r} has {len(column)} rows where step has {len(self.step)}")
         return self
@@ -115,8 +120,8 @@ class Hello(Message):
     config: dict[str, JsonValue] = {}  # whatever the user wants to remember with the run
     control: Patch  # the clipper's effective configuration
     layers: list[Name] = Field(default=[], max_length=MAX_LAYERS)
-    host: str = ""
-    pid: int = 0
+    host: Annotated[str, StringConstraints(max_length=255)] = ""
+    pid: Count = 0
     started: float  # unix s
 
 
@@ -124,7 +129,7 @@ class Steps(Message):
     """Rows seq, seq + 1, ... of the run."""
 
     type: Literal["steps"] = "steps"
-    seq: int = Field(ge=1)
+    seq: Ordinal
     columns: Columns
 
 
@@ -143,7 +148,7 @@ class Applied(Message):
     """A patch (or command) took effect: `step` is the first step that obeyed."""
 
     type: Literal["applied"] = "applied"
-    n: int = Field(ge=1)
+    n: Ordinal
     id: ControlId | None = None  # None: the script changed it itself
     step: Count
     time: float
@@ -156,7 +161,7 @@ class Rejected(Message):
     """A patch or command was refused and changed nothing."""
 
     type: Literal["rejected"] = "rejected"
-    n: int = Field(ge=1)
+    n: Ordinal
     id: ControlId
     time: float
     reason: Text
@@ -166,7 +171,7 @@ class Event(Message):
     """Something worth a line in the change log; kind "state" carries {"state", "commands"} of the training loop."""
 
     type: Literal["event"] = "event"
-    n: int = Field(ge=1)
+    n: Ordinal
     step: Count
     time: float
     kind: Literal["state", "note", "warning"]
@@ -174,11 +179,18 @@ class Event(Message):
     data: dict[str, JsonValue] = {}
 
 
+class LoopState(Message):
+    """The data of an event of kind "state"."""
+
+    state: Literal["running", "paused"]
+    commands: bool = False  # the loop obeys pause, resume, step and stop
+
+
 class Finish(Message):
     """The run is over."""
 
     type: Literal["finish"] = "finish"
-    n: int = Field(ge=1)
+    n: Ordinal
     time: float
     state: Literal["finished", "stopped", "failed"]
     reason: Text = ""  # a traceback when failed
@@ -312,7 +324,7 @@ class Status(Message):
 
 
 class ViewLog(Message):
-    """A new line in the subscribed run's change log (`applied` and `rejected` are answered by their own message too)."""
+    """A new line in the subscribed run's change log (whoever asked for the change gets an answer as well)."""
 
     type: Literal["event"] = "event"
     run: RunId

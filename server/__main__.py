@@ -1,0 +1,135 @@
+"""The `clipcore` command; `python -m server` is the same."""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from server.app import create_app
+from server.client import Client, RequestError
+from server.serving import ListenError, Server, listen
+from server.settings import PREFIX, Settings
+from server.store import Store
+from server.wording import mistake_line
+from server.writer import StoreError
+
+_url = click.option(
+    "--url", envvar=f"{PREFIX}URL", default="http://127.0.0.1:8420", show_default=True, help="the server"
+)
+_token = click.option("--token", envvar=f"{PREFIX}TOKEN", help="the server's token, if it asks for one")
+_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
+
+class _Command(click.Group):
+    """Turns what can go wrong into one line on stderr and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ListenError, RequestError, StoreError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Command)
+def main() -> None:
+    """Watch what gradient clipping does to a training run, live, and turn the knob while it runs."""
+
+
+@main.command()
+@click.option("--host", help="address to listen on, instead of CLIPCORE_HOST")
+@click.option("--port", type=int, help="port to listen on, instead of CLIPCORE_PORT")
+def serve(host: str | None, port: int | None) -> None:
+    """Start the server and its page."""
+    settings = _settings(host=host, port=port)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with closing(listen(settings)) as listener, closing(Store(settings.database)) as store:
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        Server(create_app(settings, store), settings).run([listener])
+
+
+@main.command()
+@click.argument("workload")
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="an option of the workload; may be repeated"
+)
+@_url
+@_token
+@_json
+def train(workload: str, options: Sequence[str], url: str, token: str | None, as_json: bool) -> None:
+    """Train a built-in workload in a worker of the server."""
+    run = Client(url, token).start(workload, _pairs(options))
+    click.echo(json.dumps({"run": run}) if as_json else f"run {run} has started; watch it at {url}")
+
+
+@main.command()
+@_url
+@_token
+@_json
+def runs(url: str, token: str | None, as_json: bool) -> None:
+    """List the runs, newest first."""
+    found = Client(url, token).runs()
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for run in found:
+        click.echo(f"{run['id']:<14} {run['state']:<13} step {run['step']:>9,}  {run['name']}")
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("run")
+@click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE...")
+@_url
+@_token
+@_json
+def control(run: str, changes: Sequence[str], url: str, token: str | None, as_json: bool) -> None:
+    """Change a run's clipper while it trains, for example: control RUN mode=norm max_norm=0.5."""
+    reply = Client(url, token).control(run, _pairs(changes))
+    if as_json:
+        click.echo(json.dumps(reply))
+    elif reply["status"] == "applied":
+        click.echo(f"applied at step {reply['step']:,}: {json.dumps(reply['config'])}")
+    else:
+        click.echo("pending: the trainer has not answered yet; it will obey when it goes on")
+
+
+@main.command()
+@click.argument("run")
+@click.option("--format", "format_", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@_url
+@_token
+def export(run: str, format_: str, url: str, token: str | None) -> None:
+    """Write every row of a run to standard output."""
+    Client(url, token).export(run, format_, sys.stdout.buffer)
+
+
+def _settings(**given: Any) -> Settings:
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{PREFIX}{first['loc'][0]}: ".upper() if first["loc"] else ""
+        raise click.ClickException(name + mistake_line([{**first, "loc": ()}])) from error
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, Any]:
+    pairs = [text.partition("=") for text in texts]
+    if bad := [text for text, (_, equals, _) in zip(texts, pairs, strict=True) if not equals]:
+        raise click.BadParameter(f"expected KEY=VALUE, got {bad[0]!r}")
+    return {key: _value(text) for key, _, text in pairs}
+
+
+def _value(text: str) -> Any:
+    """What the text means as JSON, else the text itself: 0.5 is a number, norm is text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+if __name__ == "__main__":
+    main(prog_name="clipcore")

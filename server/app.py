@@ -1,0 +1,76 @@
+"""The application: its parts, wired."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.responses import JSONResponse
+
+from server.guard import Guard, SecurityHeaders
+from server.hub import Hub
+from server.routes import health, page, runs, streams, workers
+from server.settings import Settings
+from server.store import Store, UnknownRunError
+from server.supervisor import Supervisor
+from server.wording import mistake_line
+from server.writer import StoreError
+
+log = logging.getLogger("clipcore.server")
+
+
+def create_app(settings: Settings, store: Store) -> FastAPI:
+    """The server as an ASGI application.
+
+    Args:
+        settings: `port` must be the real one, for workers connect to `settings.url`.
+        store: open; whoever opened it closes it after the application has ended.
+    """
+    hub = Hub(store, settings.keep_runs)
+    supervisor = Supervisor(
+        url=settings.url, token=settings.token or None, on_start=hub.worker_started, on_exit=hub.worker_exited
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await hub.open()
+        if settings.autostart:
+            await supervisor.start(settings.autostart, {})
+        try:
+            yield
+        finally:
+            await supervisor.close()
+
+    app = FastAPI(title="clipcore", version=_version(), docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.settings, app.state.store, app.state.hub, app.state.supervisor = settings, store, hub, supervisor
+    for part in (streams, runs, workers, health, page):  # the page last: it answers to every path
+        app.include_router(part.router)
+    app.add_exception_handler(UnknownRunError, _not_found)
+    app.add_exception_handler(StoreError, _unavailable)
+    app.add_exception_handler(RequestValidationError, _unprocessable)
+    app.add_middleware(Guard, host=settings.host, allowed=settings.allowed_hosts)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("clipcore")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0"
+
+
+async def _not_found(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 404)
+
+
+async def _unavailable(_: Request, error: Exception) -> JSONResponse:
+    log.error("%s", error)
+    return JSONResponse({"detail": str(error)}, 503)
+
+
+async def _unprocessable(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": mistake_line(cast("RequestValidationError", error).errors())}, 422)

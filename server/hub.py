@@ -1,0 +1,326 @@
+"""Where everything meets: takes in what trainers send, writes it down, then shows it and carries requests back.
+
+One event loop, no locks but a run's `writing`. A viewer is only a position: whoever reads slowly holds nothing up and
+keeps nothing in memory; it gets what it missed from the ring, or thinned from the store.
+"""
+
+import asyncio
+import logging
+import time
+from typing import Any, Literal
+
+from pydantic import JsonValue, ValidationError
+
+from server import news
+from server.live import KEPT_LINES, LiveRun, Position
+from server.peer import BadMessageError
+from server.protocol import (
+    Applied,
+    Command,
+    Event,
+    Finish,
+    FromTrainer,
+    Hello,
+    Layers,
+    LogEntry,
+    LoopState,
+    Patch,
+    Rejected,
+    RunInfo,
+    Runs,
+    Snapshot,
+    State,
+    Steps,
+)
+from server.rows import after, numbered
+from server.store import Store, UnknownRunError
+from server.trainer import Answer, Refusal, TakenOverError, Trainer, asked_id
+from server.viewer import Viewer
+from server.wording import changes_line, mistake_line
+
+log = logging.getLogger("clipcore.server")
+
+Kind = Literal["applied", "rejected", "state", "note", "warning", "finish"]
+Outcome = Literal["finished", "stopped", "failed"]
+
+#: Viewers are sent news at most this often: what arrives meanwhile shares a frame.
+PUBLISH_INTERVAL_S = 0.05
+
+
+class Hub:
+    """All runs, who feeds them and who watches them.
+
+    Args:
+        store: where everything is kept.
+        keep_runs: runs to keep; beyond that the oldest that nobody feeds are deleted.
+    """
+
+    def __init__(self, store: Store, keep_runs: int) -> None:
+        self._store = store
+        self._keep_runs = keep_runs
+        self._runs: dict[str, LiveRun] = {}  # oldest first
+        self._runs_version = 0
+        self._waiting: set[Viewer] = set()  # for a first run
+        self._publishing: set[str] = set()  # runs whose news are due
+
+    async def open(self) -> None:
+        """Load what the store has. A worker's run cannot have outlived the server that it belonged to."""
+        for stored in await asyncio.to_thread(self._store.runs):
+            run_id = stored.info.id
+            lines = await asyncio.to_thread(self._store.lines, run_id, 0, KEPT_LINES)
+            layers = await asyncio.to_thread(self._store.layers, run_id)
+            run = self._runs[run_id] = LiveRun(stored.info, stored.note, lines, layers)
+            if stored.info.workload and not run.over:
+                await self._end(run, "failed", "the server ended, and its worker with it")
+
+    # --- runs ---
+
+    @property
+    def runs(self) -> list[RunInfo]:
+        """All runs in brief, newest first."""
+        return [run.brief for run in reversed(self._runs.values())]
+
+    def run(self, run_id: str) -> LiveRun:
+        """The run of that id.
+
+        Raises:
+            UnknownRunError: there is none.
+        """
+        if run_id not in self._runs:
+            raise UnknownRunError(run_id)
+        return self._runs[run_id]
+
+    async def _create(self, info: RunInfo) -> LiveRun:
+        run = self._runs[info.id] = LiveRun(info)
+        self._list_changed()
+        await asyncio.wrap_future(self._store.save(info))
+        await self._forget_old()
+        return run
+
+    async def _forget_old(self) -> None:
+        idle = [run for run in self._runs.values() if run.trainer is None and run.known.state != "starting"]
+        for run in idle[: max(0, len(self._runs) - self._keep_runs)]:
+            del self._runs[run.known.id]
+            self._list_changed()
+            self._publish(run)  # its viewers see that it is not in the list any more
+            await asyncio.wrap_future(self._store.delete(run.known.id))
+
+    # --- trainers ---
+
+    async def attach(self, trainer: Trainer, hello: Hello) -> LiveRun:
+        """Let a trainer feed its run, known or new; one that feeds it already is replaced."""
+        now = time.time()
+        run = self._runs.get(hello.run) or await self._create(
+            RunInfo(id=hello.run, name=hello.name, state="starting", created=now, updated=now)
+        )
+        replaced, run.trainer = run.trainer, trainer
+        if replaced is not None:
+            await replaced.retire()
+        async with run.writing:
+            state = "running" if run.known.state == "starting" else run.known.state
+            await self._learn(
+                run, name=hello.name, state=state, config=hello.config, control=hello.control, layers=hello.layers
+            )
+        return run
+
+    async def detach(self, trainer: Trainer, run: LiveRun) -> None:
+        """The trainer's connection is gone."""
+        if run.trainer is not trainer:
+            return
+        run.trainer = None
+        async with run.writing:
+            if run.over or run.trainer is not None:
+                await self._learn(run)
+            else:
+                await self._note(run, "state", "the trainer is disconnected", {"state": "disconnected"})
+
+    async def take(self, trainer: Trainer, run: LiveRun, message: FromTrainer) -> None:
+        """Commit what a trainer sent; what is committed already is passed over.
+
+        Raises:
+            TakenOverError: another connection feeds the run now.
+            BadMessageError: the message does not belong here.
+            StoreError: it could not be written; nothing of it counts.
+        """
+        async with run.writing:
+            if run.trainer is not trainer:
+                raise TakenOverError
+            match message:
+                case Steps():
+                    await self._take_steps(run, message)
+                case Layers():
+                    await self._take_layers(run, message)
+                case Hello():
+                    raise BadMessageError("expected hello only once")
+                case _ if message.n > run.note:
+                    await self._take_note(run, message)
+        if isinstance(message, Applied | Rejected):
+            trainer.answer(message)
+
+    async def _take_steps(self, run: LiveRun, message: Steps) -> None:
+        rows = after(numbered(message.seq, message.columns), run.known.seq)
+        if len(rows):
+            await asyncio.wrap_future(self._store.append(run.known.id, rows))
+            run.add_rows(rows)
+            self._changed(run)
+
+    async def _take_layers(self, run: LiveRun, message: Layers) -> None:
+        await asyncio.wrap_future(self._store.set_layers(run.known.id, message))
+        run.set_layers(message)
+        self._changed(run)
+
+    async def _take_note(self, run: LiveRun, message: Applied | Rejected | Event | Finish) -> None:
+        match message:
+            case Applied():
+                text = message.command or changes_line(message.changes)
+                data = message.model_dump(mode="json", include={"changes", "command"}) | {"id": asked_id(message.id)}
+                await self._note(run, "applied", text, data, of=message, control=message.config)
+            case Rejected():
+                await self._note(run, "rejected", message.reason, {"id": asked_id(message.id)}, of=message)
+            case Event(kind="state"):
+                loop = _loop_state(message)
+                changes = {} if run.over else {"state": loop.state, "commands": loop.commands}
+                await self._note(run, "state", message.text or loop.state, message.data, of=message, **changes)
+            case Event():
+                await self._note(run, message.kind, message.text, message.data, of=message)
+            case Finish():
+                await self._end(run, message.state, message.reason, message)
+
+    async def _end(self, run: LiveRun, state: State, reason: str, of: Finish | None = None) -> None:
+        changes = {} if run.over else {"state": state, "reason": reason}
+        await self._note(run, "finish", state, {"state": state, "reason": reason}, of=of, **changes)
+
+    async def _note(
+        self,
+        run: LiveRun,
+        kind: Kind,
+        text: str,
+        data: dict[str, JsonValue],
+        *,
+        of: Applied | Rejected | Event | Finish | None = None,
+        **changes: Any,
+    ) -> None:
+        """Add a line to the run's log, with what it changes about the run; `of` is the trainer's note it comes from."""
+        known = run.update(**changes)
+        entry = LogEntry(
+            n=run.line + 1,
+            step=getattr(of, "step", known.step),
+            time=of.time if of else known.updated,
+            kind=kind,
+            text=text,
+            data=data,
+        )
+        note = of.n if of else None
+        await asyncio.wrap_future(self._store.add_line(known, entry, note))
+        run.note = note or run.note
+        run.add_line(entry)
+        self._learned(run, known)
+
+    async def _learn(self, run: LiveRun, **changes: Any) -> None:
+        known = run.update(**changes)
+        await asyncio.wrap_future(self._store.save(known))
+        self._learned(run, known)
+
+    def _learned(self, run: LiveRun, known: RunInfo) -> None:
+        run.learn(known)
+        self._list_changed()
+        self._changed(run)
+
+    # --- requests ---
+
+    async def ask(self, run_id: str, id_: str, request: Patch | Command) -> Answer:
+        """Ask a run's trainer to change the clipper or the loop; waits for its answer.
+
+        Raises:
+            UnknownRunError: there is no such run.
+        """
+        run = self.run(run_id)
+        if run.trainer is None:
+            return Refusal(f"no trainer is attached to run {run_id!r} ({run.info.state})", attached=False)
+        return await run.trainer.ask(id_, request)
+
+    # --- workers, as the supervisor reports them ---
+
+    async def worker_started(self, run_id: str, workload: str, config: dict[str, JsonValue]) -> None:
+        """A worker process for this run is about to start."""
+        now = time.time()
+        await self._create(
+            RunInfo(
+                id=run_id, name=workload, state="starting", created=now, updated=now, workload=workload, config=config
+            )
+        )
+
+    async def worker_exited(self, run_id: str, state: Outcome, reason: str) -> None:
+        """A worker process has ended; what it said itself about its end stands."""
+        run = self._runs.get(run_id)
+        if run is not None and not run.over:
+            async with run.writing:
+                await self._end(run, state, reason)
+
+    # --- viewers ---
+
+    def watch(self, viewer: Viewer, run_id: str | None) -> LiveRun | None:
+        """Let a viewer hear of news of a run (None: of the newest); None when there is no run yet.
+
+        Raises:
+            UnknownRunError: there is no such run.
+        """
+        run = self.run(run_id) if run_id is not None else next(reversed(self._runs.values()), None)
+        self.unwatch(viewer)
+        (run.viewers if run is not None else self._waiting).add(viewer)
+        return run
+
+    def unwatch(self, viewer: Viewer) -> None:
+        """Let a viewer hear of nothing any more."""
+        self._waiting.discard(viewer)
+        for run in self._runs.values():
+            run.viewers.discard(viewer)
+
+    def position(self, run: LiveRun | None) -> Position:
+        """Where a viewer of this run may be now."""
+        published = run.published if run is not None else Position()
+        return published._replace(runs=self._runs_version)
+
+    async def snapshot(
+        self, run: LiveRun | None, since: int | None, to: Position, *, read_only: bool
+    ) -> tuple[str, ...]:
+        """What brings a new viewer to position `to`; `since` is the row that it has already."""
+        if run is None:
+            return (Snapshot(run=None, runs=self.runs, read_only=read_only).model_dump_json(),)
+        return await run.messages.get(
+            ("snapshot", since, to, read_only),
+            lambda: news.snapshot(self._store, run, self.runs, since, to, read_only=read_only),
+        )
+
+    async def news(self, run: LiveRun | None, seen: Position, to: Position) -> tuple[str, ...]:
+        """What brings a viewer from position `seen` to position `to`."""
+        if run is None:
+            return (Runs(runs=self.runs).model_dump_json(),) if to.runs > seen.runs else ()
+        return await run.messages.get((seen, to), lambda: news.news(self._store, run, self.runs, seen, to))
+
+    def _changed(self, run: LiveRun) -> None:
+        """Publish the run's news: at once when the last ones are a while ago, else when their time has come."""
+        run_id = run.known.id
+        if run_id not in self._publishing:
+            self._publishing.add(run_id)
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(loop.time(), run.published_at + PUBLISH_INTERVAL_S), self._publish, run)
+
+    def _publish(self, run: LiveRun) -> None:
+        self._publishing.discard(run.known.id)
+        run.publish(asyncio.get_running_loop().time())
+
+    def _list_changed(self) -> None:
+        self._runs_version += 1
+        for viewer in self._waiting:
+            viewer.wake()
+        for run in self._runs.values():
+            if run.viewers:
+                self._changed(run)
+
+
+def _loop_state(event: Event) -> LoopState:
+    try:
+        return LoopState.model_validate(event.data)
+    except ValidationError as error:
+        raise BadMessageError(f"event.data.{mistake_line(error.errors())}") from error

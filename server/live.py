@@ -1,0 +1,139 @@
+"""What the server keeps in memory of a run, so that viewers are answered without asking the disk."""
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from server.protocol import Layers, LogEntry, Rows, RunInfo, State
+from server.rows import after, joined, until
+from server.shared import Shared
+
+if TYPE_CHECKING:
+    from server.trainer import Trainer
+    from server.viewer import Viewer
+
+#: Rows that a viewer may lag behind before the store has to help: 80 s at 50 steps/s.
+RING_ROWS = 4096
+#: Lines of the log kept for snapshots and for viewers that lag behind.
+KEPT_LINES = 500
+#: Encoded messages kept: viewers that keep up are all at one of the newest few positions.
+SHARED_MESSAGES = 16
+
+OVER: frozenset[State] = frozenset({"finished", "stopped", "failed"})
+
+
+class Position(NamedTuple):
+    """How far a run has come, or how much of it a viewer has been sent."""
+
+    seq: int = 0  # last row
+    line: int = 0  # last line of the log
+    status: int = 0  # version of the run's information
+    layers: int = 0  # version of the per-layer numbers
+    runs: int = 0  # version of the list of runs
+
+
+class LiveRun:
+    """A run's newest rows and lines, who feeds it and who watches it.
+
+    Everything here is committed already: the hub writes first and shows afterwards.
+
+    Args:
+        known: what the store knows of the run; its state as the trainer or the supervisor last said it.
+        note: last of the trainer's notes.
+        lines: the log's newest lines.
+        layers: the newest per-layer numbers.
+
+    Attributes:
+        trainer: the connection that feeds the run, if there is one.
+        viewers: who watches.
+        writing: held while something of this run is on its way to the disk, so that everything keeps its order.
+        published: how far viewers may be shown the run; moved on for all of them at once, at a bounded rate.
+        messages: encoded messages, shared by the viewers that need the same ones.
+    """
+
+    def __init__(
+        self, known: RunInfo, note: int = 0, lines: list[LogEntry] | None = None, layers: Layers | None = None
+    ) -> None:
+        self.known = known
+        self.note = note
+        self.lines = deque(lines or [], KEPT_LINES)
+        self.layers = layers
+        self.trainer: Trainer | None = None
+        self.viewers: set[Viewer] = set()
+        self.writing = asyncio.Lock()
+        self.messages: Shared[tuple[str, ...]] = Shared(SHARED_MESSAGES)
+        self._ring: deque[Rows] = deque()
+        self._ring_rows = 0
+        self._ring_start = known.seq
+        self._status_version = 0
+        self._layers_version = 0
+        self.published = self._position()
+        self.published_at = float("-inf")  # on the event loop's clock
+
+    @property
+    def info(self) -> RunInfo:
+        """The run as viewers see it: "disconnected" while it is under way but nobody feeds it."""
+        attached = self.trainer is not None
+        lost = self.known.state in ("running", "paused") and not attached
+        state = "disconnected" if lost else self.known.state
+        return self.known.model_copy(update={"attached": attached, "state": state})
+
+    @property
+    def brief(self) -> RunInfo:
+        """The run as a line in a list: without what can be long."""
+        return self.info.model_copy(update={"config": {}, "control": {}, "layers": []})
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended."""
+        return self.known.state in OVER
+
+    @property
+    def line(self) -> int:
+        """Number of the log's last line."""
+        return self.lines[-1].n if self.lines else 0
+
+    def publish(self, now: float) -> None:
+        """Let viewers have what is there now."""
+        self.published, self.published_at = self._position(), now
+        for viewer in self.viewers:
+            viewer.wake()
+
+    def _position(self) -> Position:
+        return Position(self.known.seq, self.line, self._status_version, self._layers_version)
+
+    def update(self, **changes: Any) -> RunInfo:
+        """What is known with these changes and this moment as the last sign of life; nothing is kept yet."""
+        return self.known.model_copy(update={"updated": time.time(), **changes})
+
+    def learn(self, known: RunInfo) -> None:
+        """Keep what is known of the run now."""
+        self.known = known
+        self._status_version += 1
+
+    def add_line(self, entry: LogEntry) -> None:
+        """Keep a new line of the log."""
+        self.lines.append(entry)
+
+    def add_rows(self, rows: Rows) -> None:
+        """Keep new rows; the oldest ones leave the ring."""
+        self.known = self.update(seq=rows.seq[-1], step=rows.step[-1])
+        self._ring.append(rows)
+        self._ring_rows += len(rows)
+        while self._ring_rows > RING_ROWS:
+            oldest = self._ring.popleft()
+            self._ring_rows -= len(oldest)
+            self._ring_start = oldest.seq[-1]
+
+    def set_layers(self, layers: Layers) -> None:
+        """Keep the newest per-layer numbers."""
+        self.layers = layers
+        self._layers_version += 1
+
+    def rows_between(self, seq: int, last: int) -> Rows | None:
+        """The rows beyond `seq` up to `last`; None when the ring does not reach back so far."""
+        if seq < self._ring_start:
+            return None
+        parts = [until(after(rows, seq), last) for rows in self._ring if rows.seq[-1] > seq and rows.seq[0] <= last]
+        return joined(parts) if parts else None

@@ -1,0 +1,133 @@
+"""Runs over HTTP: their history, and requests to their trainers."""
+
+import asyncio
+import secrets
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Body, HTTPException, Query
+from fastapi.responses import StreamingResponse
+from pydantic import JsonValue
+from starlette.responses import Response
+
+from server.export import as_csv, as_jsonl
+from server.hub import Hub
+from server.protocol import Command, Layers, LogEntry, Patch, Rows, RunInfo
+from server.routes.replies import HubOf, Reply, Steering, StoreOf, WireResponse
+from server.trainer import Refusal
+
+router = APIRouter(prefix="/api/runs")
+
+#: A request is answered "pending" after so long; a paused training obeys when it goes on.
+ANSWER_TIMEOUT_S = 5.0
+MAX_POINTS = 20_000
+MAX_SEQ = 2**53 - 1
+
+
+class RunList(Reply):
+    """All runs, newest first, without config, control and layers."""
+
+    runs: list[RunInfo]
+
+
+class SeriesReply(Reply):
+    """Rows of a range, by columns; `exact`: all of them, else those that hold a bin's extremes."""
+
+    columns: Rows
+    exact: bool
+
+
+class Log(Reply):
+    """Lines of the change log, oldest first."""
+
+    log: list[LogEntry]
+
+
+class RequestReply(Reply):
+    """How a request to the trainer stands; `step` is the first step that obeyed."""
+
+    id: str
+    status: Literal["applied", "pending"]
+    step: int | None = None
+    config: dict[str, JsonValue] | None = None
+
+
+@router.get("", response_model=RunList)
+async def runs(hub: HubOf) -> Response:
+    """All runs in brief."""
+    return WireResponse(RunList(runs=hub.runs))
+
+
+@router.get("/{run_id}", response_model=RunInfo)
+async def run(run_id: str, hub: HubOf) -> Response:
+    """One run with its configuration."""
+    return WireResponse(hub.run(run_id).info)
+
+
+@router.get("/{run_id}/series", response_model=SeriesReply)
+def series(
+    run_id: str,
+    store: StoreOf,
+    metrics: Annotated[str | None, Query(description="comma-separated; all by default")] = None,
+    first: Annotated[int, Query(ge=0, le=MAX_SEQ, description="first seq")] = 0,
+    last: Annotated[int, Query(ge=0, le=MAX_SEQ, description="last seq")] = MAX_SEQ,
+    points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="rows wanted, about")] = 1000,
+) -> Response:
+    """Rows of a range: all when they are at most `points`, else those that hold each bin's extremes."""
+    names = metrics.split(",") if metrics is not None else None
+    known = store.metrics(run_id)
+    if unknown := [name for name in names or () if name not in known]:
+        raise HTTPException(422, f"metrics: run {run_id!r} has no {', '.join(unknown)}; it has {', '.join(known)}")
+    found = store.series(run_id, names, first, last, points)
+    return WireResponse(SeriesReply(columns=found.rows, exact=found.exact))
+
+
+@router.get("/{run_id}/events", response_model=Log)
+def events(run_id: str, store: StoreOf, after: Annotated[int, Query(ge=0, le=MAX_SEQ)] = 0) -> Response:
+    """The change log, from the line beyond `after`."""
+    return WireResponse(Log(log=store.lines(run_id, beyond=after)))
+
+
+@router.get("/{run_id}/layers", response_model=Layers)
+async def layers(run_id: str, hub: HubOf) -> Response:
+    """The newest per-layer numbers, in the order of the run's `layers`."""
+    newest = hub.run(run_id).layers
+    if newest is None:
+        raise HTTPException(404, f"run {run_id!r} has sent no per-layer numbers yet")
+    return WireResponse(newest)
+
+
+@router.get("/{run_id}/export")
+def export(
+    run_id: str, store: StoreOf, format_: Annotated[Literal["csv", "jsonl"], Query(alias="format")] = "csv"
+) -> Response:
+    """Every row at full resolution, as CSV or JSON Lines."""
+    metrics, chunks = store.metrics(run_id), store.chunks(run_id)
+    body, media_type = (
+        (as_csv(metrics, chunks), "text/csv") if format_ == "csv" else (as_jsonl(metrics, chunks), "application/jsonl")
+    )
+    name = f'attachment; filename="{run_id}.{format_}"'
+    return StreamingResponse(body, media_type=media_type, headers={"Content-Disposition": name})
+
+
+@router.post("/{run_id}/control", response_model=RequestReply, dependencies=[Steering])
+async def control(run_id: str, patch: Annotated[Patch, Body()], hub: HubOf) -> Response:
+    """Change the clipper: one atomic patch of its configuration."""
+    return await _ask(hub, run_id, patch)
+
+
+@router.post("/{run_id}/command", response_model=RequestReply, dependencies=[Steering])
+async def command(run_id: str, command: Annotated[Command, Body(embed=True)], hub: HubOf) -> Response:
+    """Pause, resume, single-step or stop the training loop."""
+    return await _ask(hub, run_id, command)
+
+
+async def _ask(hub: Hub, run_id: str, request: Patch | Command) -> Response:
+    id_ = secrets.token_hex(4)
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            answer = await hub.ask(run_id, id_, request)
+    except TimeoutError:
+        return WireResponse(RequestReply(id=id_, status="pending"), 202)
+    if isinstance(answer, Refusal):
+        raise HTTPException(422 if answer.attached else 409, answer.reason)
+    return WireResponse(RequestReply(id=id_, status="applied", step=answer.step, config=answer.config))

@@ -1,0 +1,54 @@
+"""What can be trained here, starting it and ending it."""
+
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request
+from pydantic import JsonValue
+
+from server.routes.replies import Reply, Steering
+from server.supervisor import Supervisor
+from server.workloads import describe
+
+router = APIRouter(prefix="/api")
+
+
+class WorkerRequest(Reply):
+    """A workload and its options."""
+
+    workload: str
+    config: dict[str, JsonValue] = {}
+
+
+class WorkerReply(Reply):
+    """The run of a new worker."""
+
+    run: str
+
+
+@router.get("/workloads")
+def workloads() -> dict[str, Any]:
+    """The workloads that come with the server, with their options as JSON Schema."""
+    return {"workloads": describe()}
+
+
+@router.post("/workers", status_code=201, dependencies=[Steering])
+async def start(wanted: WorkerRequest, request: Request) -> WorkerReply:
+    """Train a workload in a process of its own; its run appears at once."""
+    try:
+        return WorkerReply(run=await _supervisor(request).start(wanted.workload, wanted.config))
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
+
+
+@router.delete("/workers/{run_id}", status_code=204, dependencies=[Steering])
+async def stop(run_id: str, request: Request) -> None:
+    """End the worker of a run; the run stays."""
+    try:
+        await _supervisor(request).stop(run_id)
+    except KeyError:
+        raise HTTPException(404, f"no worker is training run {run_id!r}") from None
+
+
+def _supervisor(request: Request) -> Supervisor:
+    supervisor: Supervisor = request.app.state.supervisor
+    return supervisor

@@ -1,0 +1,63 @@
+"""Pure functions on rows of steps: cut, join, and thin them without losing an extreme."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from math import isfinite
+from typing import Any
+
+from server.protocol import RESERVED_COLUMNS, Columns, Rows
+
+Column = Sequence[float | None]
+
+
+def numbered(seq: int, columns: Columns) -> Rows:
+    """The rows of a batch whose first row has number `seq`."""
+    return make_rows({**dict(columns), "seq": list(range(seq, seq + len(columns)))})
+
+
+def after(rows: Rows, seq: int) -> Rows:
+    """The rows beyond `seq`."""
+    start = bisect_right(rows.seq, seq)
+    return rows if start == 0 else make_rows({name: column[start:] for name, column in rows})
+
+
+def until(rows: Rows, seq: int) -> Rows:
+    """The rows up to and including `seq`."""
+    stop = bisect_right(rows.seq, seq)
+    return rows if stop == len(rows) else make_rows({name: column[:stop] for name, column in rows})
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts in order; None where a part lacks a metric that another part has."""
+    if len(parts) == 1:
+        return parts[0]
+    names = dict.fromkeys((*RESERVED_COLUMNS, *(name for part in parts for name in part.metrics)))
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for part in parts:
+        present = dict(part)
+        for name, column in columns.items():
+            column.extend(present[name] if name in present else [None] * len(part))
+    return make_rows(columns)
+
+
+def logged(rows: Rows) -> Rows:
+    """The rows without the metrics that none of them has."""
+    return make_rows({name: column for name, column in rows if name in RESERVED_COLUMNS or _any_logged(column)})
+
+
+def extremes(values: Column) -> set[int]:
+    """Indices of the smallest, the largest and the first non-finite value; empty when nothing was logged."""
+    finite = [value for value in values if value is not None and isfinite(value)]
+    found = {values.index(min(finite)), values.index(max(finite))} if finite else set()
+    odd = (index for index, value in enumerate(values) if value is not None and not isfinite(value))
+    return found.union(islice(odd, 1))
+
+
+def make_rows(columns: Mapping[str, Sequence[Any]]) -> Rows:
+    """Rows of columns that are known to be valid: no second validation."""
+    return Rows.model_construct(**columns)  # type: ignore[arg-type]  # pydantic types extra columns apart
+
+
+def _any_logged(column: Sequence[Any]) -> bool:
+    return any(value is not None for value in column)

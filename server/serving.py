@@ -1,0 +1,70 @@
+"""The application on a socket: started with one clear line, ended within 5 s with nothing lost."""
+
+import errno
+import socket
+
+import click
+import uvicorn
+from fastapi import FastAPI
+
+from server.settings import Settings
+
+MAX_MESSAGE_BYTES = 8 * 2**20
+#: For connections to end after SIGTERM; workers have had their time before.
+CLOSING_TIMEOUT_S = 2
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the sentence says why and what helps."""
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A listening socket at the settings' address.
+
+    Raises:
+        ListenError: the port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = f"port {settings.port} of {settings.host} is taken: choose another one with CLIPCORE_PORT"
+        else:
+            reason = f"cannot listen on {settings.host}, port {settings.port} ({error}): see CLIPCORE_HOST"
+        raise ListenError(reason) from error
+
+
+class Server(uvicorn.Server):
+    """Serves the application until SIGTERM or Ctrl-C.
+
+    Args:
+        app: made by `server.app.create_app`.
+        settings: with the port that is listened on.
+    """
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                ws="websockets-sansio",
+                ws_max_size=MAX_MESSAGE_BYTES,
+                ws_per_message_deflate=False,  # compression costs a quarter of the message rate
+                timeout_graceful_shutdown=CLOSING_TIMEOUT_S,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+            )
+        )
+        self._app = app
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say where."""
+        await super().startup(sockets)
+        click.echo(f"clipcore is at {self._settings.url}  (runs are kept in {self._settings.data_dir}; Ctrl-C ends it)")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the workers while they can still say what they have to say, then the connections, then the application."""
+        await self._app.state.supervisor.close()
+        await super().shutdown(sockets)

@@ -1,0 +1,89 @@
+"""The server's settings: environment variables `CLIPCORE_<NAME>`, each with a default and one line of help."""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "CLIPCORE_"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _default_data_dir() -> Path:
+    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data_home) / "clipcore"
+
+
+class Settings(BaseSettings):
+    """What can be set; `Settings.table()` lists it for people."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8420, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    allow_remote: bool = Field(False, description="listen beyond this machine although no token is set")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="names, comma-separated, by which browsers may reach the server besides localhost and HOST"
+    )
+    token: str = Field("", repr=False, description="secret that trainers and whoever steers must present; empty: none")
+    read_only: bool = Field(False, description="show runs, but refuse every change of a training")
+    data_dir: Path = Field(
+        default_factory=_default_data_dir,
+        description="directory of the database; by default clipcore in the user's data directory",
+    )
+    keep_runs: int = Field(50, ge=1, description="runs kept; the oldest that are not attached go first")
+    autostart: str = Field("", description="workload to train as soon as the server is up; empty: none")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much the log says")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _not_open_by_accident(self) -> Self:
+        if not (is_loopback(self.host) or self.token or self.allow_remote):
+            raise ValueError(
+                f"CLIPCORE_HOST is {self.host}, which other machines can reach, and then anybody there could steer a "
+                "training: set CLIPCORE_TOKEN to a secret, or CLIPCORE_ALLOW_REMOTE=1 if that is what you want"
+            )
+        return self
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.data_dir / "clipcore.db"
+
+    @property
+    def url(self) -> str:
+        """How this machine reaches the server."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @classmethod
+    def table(cls) -> list[tuple[str, str, str]]:
+        """Variable, default as one would write it, and help of every setting."""
+        return [
+            (f"{PREFIX}{name.upper()}", _written(field.default), field.description or "")
+            for name, field in cls.model_fields.items()
+        ]
+
+
+def _written(default: object) -> str:
+    match default:
+        case bool():
+            return str(int(default))
+        case str() | int():
+            return str(default)
+        case _:
+            return ""

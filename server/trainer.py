@@ -1,0 +1,143 @@
+"""A trainer's connection: it introduces its run, then streams steps and notes, and is asked to change."""
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.websockets import WebSocket
+
+from server.peer import POLICY_VIOLATION, TAKEN_OVER, TRY_AGAIN_LATER, BadMessageError, GoneError, Peer
+from server.protocol import (
+    VERSION,
+    Ack,
+    Applied,
+    Command,
+    CommandMessage,
+    Control,
+    Hello,
+    Patch,
+    Rejected,
+    Welcome,
+    from_trainer,
+)
+from server.writer import StoreError
+
+if TYPE_CHECKING:
+    from server.hub import Hub
+    from server.live import LiveRun
+
+log = logging.getLogger("clipcore.server")
+
+HELLO_TIMEOUT_S = 10.0
+#: Controls and commands that may wait for a trainer; a paused one answers late.
+PENDING_REQUESTS = 100
+
+
+class TakenOverError(Exception):
+    """Another connection feeds the run now."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request was not obeyed."""
+
+    reason: str
+    attached: bool = True  # a trainer was there and refused; False: there was none to ask
+
+
+Answer = Applied | Refusal
+
+
+class Trainer(Peer):
+    """One connection of a trainer, for its whole life."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        super().__init__(socket)
+        self._pending: dict[str, asyncio.Future[Answer]] = {}
+
+    async def serve(self, hub: "Hub") -> None:
+        """Take the run in until the trainer leaves, breaks the rules or is replaced."""
+        try:
+            hello = await self._hello()
+            run = await hub.attach(self, hello)
+            try:
+                await self._feed(hub, run)
+            finally:
+                self._give_up_pending()
+                await hub.detach(self, run)
+        except GoneError as error:
+            log.debug("%s", error)
+        except TakenOverError:
+            log.info("trainer %s has been replaced", self.name)
+        except (BadMessageError, TimeoutError) as error:
+            log.warning("trainer %s is sent away: %s", self.name, error)
+            await self.close(POLICY_VIOLATION, str(error))
+        except StoreError as error:
+            log.error("trainer %s has to wait: %s", self.name, error)
+            await self.close(TRY_AGAIN_LATER, str(error))
+
+    async def ask(self, asked_id: str, request: Patch | Command) -> Answer:
+        """Ask for a change of the clipper or of the loop, and wait for the answer, however long the loop is paused."""
+        if len(self._pending) >= PENDING_REQUESTS:
+            return Refusal(f"{PENDING_REQUESTS} requests are waiting for this trainer already")
+        # Ours is unique; the asker's own id travels along, so that it can be told from the log after any restart.
+        id_ = f"{secrets.token_hex(4)}:{asked_id[:64]}"
+        answer = self._pending[id_] = asyncio.get_running_loop().create_future()
+        try:
+            if isinstance(request, str):
+                await self.send(CommandMessage(id=id_, command=request))
+            else:
+                await self.send(Control(id=id_, patch=request))
+            return await answer
+        except GoneError:
+            return LOST
+        finally:
+            del self._pending[id_]
+
+    def answer(self, message: Applied | Rejected) -> None:
+        """Settle what the message answers, if somebody still waits for it."""
+        answer = self._pending.get(message.id) if message.id is not None else None
+        if answer is not None and not answer.done():
+            answer.set_result(Refusal(message.reason) if isinstance(message, Rejected) else message)
+
+    async def retire(self) -> None:
+        """Another connection feeds the run now."""
+        self._give_up_pending()
+        await self.close(TAKEN_OVER, "another connection has taken this run over")
+
+    async def _hello(self) -> Hello:
+        async with asyncio.timeout(HELLO_TIMEOUT_S):
+            message = await self.receive(from_trainer.validate_json)
+        if not isinstance(message, Hello):
+            raise BadMessageError(f"expected hello first, got {message.type}")
+        if message.version != VERSION:
+            raise BadMessageError(
+                f"this server speaks version {VERSION} of the wire, the trainer version {message.version}: "
+                "install the same clipcore on both sides"
+            )
+        return message
+
+    async def _feed(self, hub: "Hub", run: "LiveRun") -> None:
+        await self.send(Welcome(run=run.known.id, acked=run.known.seq, n=run.note))
+        while True:
+            message = await self.receive(from_trainer.validate_json)
+            await hub.take(self, run, message)
+            await self.send(Ack(seq=run.known.seq, n=run.note))
+
+    def _give_up_pending(self) -> None:
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_result(LOST)
+
+
+LOST = Refusal(
+    "the connection to the trainer was lost before it answered; if it did obey, the change log will say so",
+    attached=False,
+)
+
+
+def asked_id(id_: str | None) -> str | None:
+    """The id that the asker gave to a request, from the one the trainer knows."""
+    return id_.partition(":")[2] or id_ if id_ else None

@@ -1,0 +1,41 @@
+"""How changes and mistakes read: one line each, for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import JsonValue
+
+
+def changes_line(changes: Mapping[str, tuple[JsonValue, JsonValue]]) -> str:
+    """What changed, such as "mode norm -> value, clip_value 1 -> 0.1"."""
+    return ", ".join(f"{name} {_pair(before, after)}" for name, (before, after) in changes.items())
+
+
+def mistake_line(errors: Sequence[Any]) -> str:
+    """The first of pydantic's errors: where, what is asked, and what was given."""
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"])
+    given = repr(first["input"])
+    shown = given if len(given) <= 80 else f"{given[:77]}..."
+    return f"{where}: {first['msg']}, got {shown}".removeprefix(": ")
+
+
+def _pair(before: JsonValue, after: JsonValue) -> str:
+    """Both values with 3 significant digits, or as many as it takes to tell them apart."""
+    for digits in (3, 6, 17):
+        texts = _short(before, digits), _short(after, digits)
+        if texts[0] != texts[1]:
+            break
+    return " -> ".join(texts)
+
+
+def _short(value: JsonValue, digits: int) -> str:
+    match value:
+        case float() if 10**digits <= abs(value) < 1e15 and value.is_integer():
+            return f"{value:.0f}"  # 1500 rather than 1.5e+03
+        case float():
+            return f"{value:.{digits}g}"
+        case None:
+            return "none"
+        case _:
+            return str(value)

@@ -1,0 +1,94 @@
+"""Group commit: one thread that owns a database connection and writes what others hand it."""
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: Waiting at most; who hands in more is told so at once, for the event loop must never block here.
+QUEUED_WRITES = 1024
+#: In one transaction at most, so that the first of them is not kept waiting.
+GROUP_WRITES = 256
+
+
+class StoreError(Exception):
+    """The store cannot do it; the sentence says why and what helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    apply: Callable[[sqlite3.Connection], Any]
+    done: "Future[Any]"
+
+
+class Writer:
+    """Applies writes in order; those that queued up during one transaction share the next.
+
+    Args:
+        db: the only connection that writes; in autocommit mode, usable from any thread.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._queue: queue.Queue[_Write | None] = queue.Queue(QUEUED_WRITES)
+        self._thread = threading.Thread(target=self._run, name="clipcore-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, apply: Callable[[sqlite3.Connection], T]) -> "Future[T]":
+        """Queue a write. Its future gets the result of `apply` after the commit, or a `StoreError`.
+
+        `apply` may raise anything but an `sqlite3.Error` only before its first change; its neighbours go on then.
+
+        Raises:
+            StoreError: too many writes wait already.
+        """
+        write = _Write(apply, Future())
+        try:
+            self._queue.put_nowait(write)
+        except queue.Full:
+            raise StoreError(f"the disk cannot keep up: {QUEUED_WRITES:,} writes are waiting") from None
+        return write.done
+
+    def close(self) -> None:
+        """Write all that is queued, then end the thread and close the connection."""
+        self._queue.put(None)
+        self._thread.join()
+        self._db.close()
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            group = [self._queue.get()]
+            while len(group) < GROUP_WRITES and not self._queue.empty():
+                group.append(self._queue.get())
+            ended = None in group
+            self._commit([write for write in group if write is not None])
+
+    def _commit(self, group: list[_Write]) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            outcomes = [_outcome(write, self._db) for write in group]
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            outcomes = [StoreError(f"the database cannot be written: {error}")] * len(group)
+        for write, outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                write.done.set_exception(outcome)
+            else:
+                write.done.set_result(outcome)
+
+
+def _outcome(write: _Write, db: sqlite3.Connection) -> Any:
+    try:
+        return write.apply(db)
+    except sqlite3.Error:
+        raise
+    except Exception as error:  # noqa: BLE001  it belongs to whoever waits for this write
+        return error
