@@ -10,7 +10,6 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from server.app import create_app
 from server.client import Client, RequestError
 from server.serving import ListenError, Server, listen
 from server.settings import PREFIX, Settings
@@ -45,8 +44,12 @@ def main() -> None:
 @click.option("--port", type=int, help="port to listen on, instead of CLIPCORE_PORT")
 def serve(host: str | None, port: int | None) -> None:
     """Start the server and its page."""
+    from server.app import create_app  # it imports torch, which the other commands need not wait for
+
     settings = _settings(host=host, port=port)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if settings.log_level != "debug":
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it reports every connection
     with closing(listen(settings)) as listener, closing(Store(settings.database)) as store:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         Server(create_app(settings, store), settings).run([listener])
@@ -54,9 +57,7 @@ def serve(host: str | None, port: int | None) -> None:
 
 @main.command()
 @click.argument("workload")
-@click.option(
-    "--option", "options", multiple=True, metavar="KEY=VALUE", help="an option of the workload; may be repeated"
-)
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="of the workload; may be repeated")
 @_url
 @_token
 @_json

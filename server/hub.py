@@ -7,13 +7,15 @@ keeps nothing in memory; it gets what it missed from the ring, or thinned from t
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from pydantic import JsonValue, ValidationError
 
 from server import news
 from server.live import KEPT_LINES, LiveRun, Position
-from server.peer import BadMessageError
+from server.peer import TAKEN_OVER, BadMessageError
 from server.protocol import (
     Applied,
     Command,
@@ -33,7 +35,8 @@ from server.protocol import (
     Steps,
 )
 from server.rows import after, numbered
-from server.store import Store, UnknownRunError
+from server.shared import Shared
+from server.store import Store, StoredRun, UnknownRunError
 from server.trainer import Answer, Refusal, TakenOverError, Trainer, asked_id
 from server.viewer import Viewer
 from server.wording import changes_line, mistake_line
@@ -45,6 +48,9 @@ Outcome = Literal["finished", "stopped", "failed"]
 
 #: Viewers are sent news at most this often: what arrives meanwhile shares a frame.
 PUBLISH_INTERVAL_S = 0.05
+#: Encoded messages kept for the next who needs the same. Snapshots can be some MB; viewers that keep up are all at one
+#: of the newest positions of their run.
+SHARED_SNAPSHOTS, SHARED_NEWS = 4, 64
 
 
 class Hub:
@@ -53,24 +59,25 @@ class Hub:
     Args:
         store: where everything is kept.
         keep_runs: runs to keep; beyond that the oldest that nobody feeds are deleted.
+
+    Raises:
+        StoreError: the store cannot be read.
     """
 
     def __init__(self, store: Store, keep_runs: int) -> None:
         self._store = store
         self._keep_runs = keep_runs
-        self._runs: dict[str, LiveRun] = {}  # oldest first
+        self._runs = {stored.info.id: _load(store, stored) for stored in store.runs()}  # oldest first
         self._runs_version = 0
         self._waiting: set[Viewer] = set()  # for a first run
         self._publishing: set[str] = set()  # runs whose news are due
+        self._snapshots: Shared[tuple[str, ...]] = Shared(SHARED_SNAPSHOTS)
+        self._news: Shared[tuple[str, ...]] = Shared(SHARED_NEWS)
 
-    async def open(self) -> None:
-        """Load what the store has. A worker's run cannot have outlived the server that it belonged to."""
-        for stored in await asyncio.to_thread(self._store.runs):
-            run_id = stored.info.id
-            lines = await asyncio.to_thread(self._store.lines, run_id, 0, KEPT_LINES)
-            layers = await asyncio.to_thread(self._store.layers, run_id)
-            run = self._runs[run_id] = LiveRun(stored.info, stored.note, lines, layers)
-            if stored.info.workload and not run.over:
+    async def end_orphans(self) -> None:
+        """At the start: a worker's run that is not over cannot have outlived the server that it belonged to."""
+        for run in self._runs.values():
+            if run.known.workload and not run.over:
                 await self._end(run, "failed", "the server ended, and its worker with it")
 
     # --- runs ---
@@ -91,9 +98,9 @@ class Hub:
         return self._runs[run_id]
 
     async def _create(self, info: RunInfo) -> LiveRun:
-        run = self._runs[info.id] = LiveRun(info)
-        self._list_changed()
         await asyncio.wrap_future(self._store.save(info))
+        run = self._runs.setdefault(info.id, LiveRun(info))
+        self._list_changed()
         await self._forget_old()
         return run
 
@@ -107,24 +114,31 @@ class Hub:
 
     # --- trainers ---
 
-    async def attach(self, trainer: Trainer, hello: Hello) -> LiveRun:
-        """Let a trainer feed its run, known or new; one that feeds it already is replaced."""
+    @asynccontextmanager
+    async def attached(self, trainer: Trainer, hello: Hello) -> AsyncIterator[LiveRun]:
+        """Let a trainer feed its run, known or new, within this context; one that feeds it already is sent away."""
         now = time.time()
         run = self._runs.get(hello.run) or await self._create(
             RunInfo(id=hello.run, name=hello.name, state="starting", created=now, updated=now)
         )
         replaced, run.trainer = run.trainer, trainer
-        if replaced is not None:
-            await replaced.retire()
+        try:
+            if replaced is not None:
+                await replaced.close(TAKEN_OVER, "another connection has taken this run over")
+            await self._introduce(run, hello)
+            yield run
+        finally:
+            trainer.give_up_requests()
+            await self._detach(trainer, run)
+
+    async def _introduce(self, run: LiveRun, hello: Hello) -> None:
         async with run.writing:
             state = "running" if run.known.state == "starting" else run.known.state
             await self._learn(
                 run, name=hello.name, state=state, config=hello.config, control=hello.control, layers=hello.layers
             )
-        return run
 
-    async def detach(self, trainer: Trainer, run: LiveRun) -> None:
-        """The trainer's connection is gone."""
+    async def _detach(self, trainer: Trainer, run: LiveRun) -> None:
         if run.trainer is not trainer:
             return
         run.trainer = None
@@ -287,8 +301,8 @@ class Hub:
         """What brings a new viewer to position `to`; `since` is the row that it has already."""
         if run is None:
             return (Snapshot(run=None, runs=self.runs, read_only=read_only).model_dump_json(),)
-        return await run.messages.get(
-            ("snapshot", since, to, read_only),
+        return await self._snapshots.get(
+            (run, since, to, read_only),
             lambda: news.snapshot(self._store, run, self.runs, since, to, read_only=read_only),
         )
 
@@ -296,7 +310,7 @@ class Hub:
         """What brings a viewer from position `seen` to position `to`."""
         if run is None:
             return (Runs(runs=self.runs).model_dump_json(),) if to.runs > seen.runs else ()
-        return await run.messages.get((seen, to), lambda: news.news(self._store, run, self.runs, seen, to))
+        return await self._news.get((run, seen, to), lambda: news.news(self._store, run, self.runs, seen, to))
 
     def _changed(self, run: LiveRun) -> None:
         """Publish the run's news: at once when the last ones are a while ago, else when their time has come."""
@@ -317,6 +331,11 @@ class Hub:
         for run in self._runs.values():
             if run.viewers:
                 self._changed(run)
+
+
+def _load(store: Store, stored: StoredRun) -> LiveRun:
+    lines = store.lines(stored.info.id, newest=KEPT_LINES)
+    return LiveRun(stored.info, stored.note, lines, store.layers(stored.info.id))
 
 
 def _loop_state(event: Event) -> LoopState:

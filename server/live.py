@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from server.protocol import Layers, LogEntry, Rows, RunInfo, State
 from server.rows import after, joined, until
-from server.shared import Shared
 
 if TYPE_CHECKING:
     from server.trainer import Trainer
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 RING_ROWS = 4096
 #: Lines of the log kept for snapshots and for viewers that lag behind.
 KEPT_LINES = 500
-#: Encoded messages kept: viewers that keep up are all at one of the newest few positions.
-SHARED_MESSAGES = 16
 
 OVER: frozenset[State] = frozenset({"finished", "stopped", "failed"})
 
@@ -49,7 +46,6 @@ class LiveRun:
         viewers: who watches.
         writing: held while something of this run is on its way to the disk, so that everything keeps its order.
         published: how far viewers may be shown the run; moved on for all of them at once, at a bounded rate.
-        messages: encoded messages, shared by the viewers that need the same ones.
     """
 
     def __init__(
@@ -62,7 +58,6 @@ class LiveRun:
         self.trainer: Trainer | None = None
         self.viewers: set[Viewer] = set()
         self.writing = asyncio.Lock()
-        self.messages: Shared[tuple[str, ...]] = Shared(SHARED_MESSAGES)
         self._ring: deque[Rows] = deque()
         self._ring_rows = 0
         self._ring_start = known.seq

@@ -65,6 +65,6 @@ class Server(uvicorn.Server):
         click.echo(f"clipcore is at {self._settings.url}  (runs are kept in {self._settings.data_dir}; Ctrl-C ends it)")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the workers while they can still say what they have to say, then the connections, then the application."""
+        """End the workers while they can still say how they ended, then the connections, then the application."""
         await self._app.state.supervisor.close()
         await super().shutdown(sockets)

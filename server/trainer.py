@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket
 
-from server.peer import POLICY_VIOLATION, TAKEN_OVER, TRY_AGAIN_LATER, BadMessageError, GoneError, Peer
+from server.peer import POLICY_VIOLATION, TRY_AGAIN_LATER, BadMessageError, GoneError, Peer
 from server.protocol import (
     VERSION,
     Ack,
@@ -61,12 +61,8 @@ class Trainer(Peer):
         """Take the run in until the trainer leaves, breaks the rules or is replaced."""
         try:
             hello = await self._hello()
-            run = await hub.attach(self, hello)
-            try:
+            async with hub.attached(self, hello) as run:
                 await self._feed(hub, run)
-            finally:
-                self._give_up_pending()
-                await hub.detach(self, run)
         except GoneError as error:
             log.debug("%s", error)
         except TakenOverError:
@@ -102,10 +98,11 @@ class Trainer(Peer):
         if answer is not None and not answer.done():
             answer.set_result(Refusal(message.reason) if isinstance(message, Rejected) else message)
 
-    async def retire(self) -> None:
-        """Another connection feeds the run now."""
-        self._give_up_pending()
-        await self.close(TAKEN_OVER, "another connection has taken this run over")
+    def give_up_requests(self) -> None:
+        """Nobody will answer any more what this trainer was asked."""
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_result(LOST)
 
     async def _hello(self) -> Hello:
         async with asyncio.timeout(HELLO_TIMEOUT_S):
@@ -122,14 +119,10 @@ class Trainer(Peer):
     async def _feed(self, hub: "Hub", run: "LiveRun") -> None:
         await self.send(Welcome(run=run.known.id, acked=run.known.seq, n=run.note))
         while True:
-            message = await self.receive(from_trainer.validate_json)
-            await hub.take(self, run, message)
-            await self.send(Ack(seq=run.known.seq, n=run.note))
-
-    def _give_up_pending(self) -> None:
-        for answer in self._pending.values():
-            if not answer.done():
-                answer.set_result(LOST)
+            committed = run.known.seq, run.note
+            await hub.take(self, run, await self.receive(from_trainer.validate_json))
+            if committed != (run.known.seq, run.note):
+                await self.send(Ack(seq=run.known.seq, n=run.note))
 
 
 LOST = Refusal(

@@ -7,8 +7,12 @@ from pydantic import JsonValue
 
 
 def changes_line(changes: Mapping[str, tuple[JsonValue, JsonValue]]) -> str:
-    """What changed, such as "mode norm -> value, clip_value 1 -> 0.1"."""
-    return ", ".join(f"{name} {_pair(before, after)}" for name, (before, after) in changes.items())
+    """What changed, such as "max_norm 1 -> 0.5", or "mode norm -> value, clip_value 0.1" (None: not in this mode)."""
+    return ", ".join(
+        f"{name} {_short(after, 3) if before is None else _pair(before, after)}"
+        for name, (before, after) in changes.items()
+        if after is not None
+    )
 
 
 def mistake_line(errors: Sequence[Any]) -> str:
@@ -35,7 +39,5 @@ def _short(value: JsonValue, digits: int) -> str:
             return f"{value:.0f}"  # 1500 rather than 1.5e+03
         case float():
             return f"{value:.{digits}g}"
-        case None:
-            return "none"
         case _:
             return str(value)

@@ -67,7 +67,8 @@ class Writer:
             while len(group) < GROUP_WRITES and not self._queue.empty():
                 group.append(self._queue.get())
             ended = None in group
-            self._commit([write for write in group if write is not None])
+            # From here on nobody can cancel what is written; what was cancelled while it waited is left out.
+            self._commit([write for write in group if write and write.done.set_running_or_notify_cancel()])
 
     def _commit(self, group: list[_Write]) -> None:
         try:

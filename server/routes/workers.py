@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from server.routes.replies import Reply, Steering
 from server.supervisor import Supervisor
@@ -16,7 +16,7 @@ class WorkerRequest(Reply):
     """A workload and its options."""
 
     workload: str
-    config: dict[str, JsonValue] = {}
+    config: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class WorkerReply(Reply):
