@@ -1,0 +1,23 @@
+"""What a clipper can be set to: the engine's own declaration of its modes, for the page's forms."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from clipcore.rules import schema
+from server.routes.replies import Reply, WireResponse
+
+router = APIRouter(prefix="/api")
+
+
+class Rules(Reply):
+    """Every mode with its parameters as JSON Schema."""
+
+    rules: dict[str, dict[str, Any]]
+
+
+@router.get("/rules", response_model=Rules)
+async def rules() -> Response:
+    """The modes of clipping, with their parameters' defaults, bounds, units and help."""
+    return WireResponse(Rules(rules=schema()))
