@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { extremes, gather, nonfinite, span } from "../../web/lib/decimate.js";
+import { extremes, gather, nearest, nonfinite, span } from "../../web/lib/decimate.js";
 import { NOT_LOGGED } from "../../web/lib/wire.js";
 
 const ROWS = 100_000;
@@ -63,4 +63,10 @@ test("a window's rows include one neighbour on either side", () => {
 test("a rolled-back run shows its repeated steps too", () => {
   const steps = Float64Array.of(1, 2, 3, 4, 2, 3, 4, 5, 6);
   assert.deepEqual(span(steps, 2, 4), [0, 8]);
+});
+
+test("the row under the crosshair is the nearest one, and of a repeated step the newest", () => {
+  assert.equal(nearest(Float64Array.of(1, 5, 9), 6), 1);
+  assert.equal(nearest(Float64Array.of(1, 2, 3, 2, 3), 2), 3);
+  assert.equal(nearest(new Float64Array(0), 2), -1);
 });

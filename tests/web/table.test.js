@@ -58,6 +58,12 @@ test("a full table stays within its capacity and keeps the newest half whole", (
   assert.equal(seq[0], 1);
 });
 
+test("a table says up to which seq it has thinned itself", () => {
+  const table = new StepTable(100);
+  assert.equal(table.add(rows(1, 100)), 0);
+  assert.equal(table.add(rows(101, 101)), 51);
+});
+
 test("a thinned table still holds its spike and its NaN", () => {
   const table = new StepTable(4000);
   for (let first = 1; first < 40_000; first += 50) {

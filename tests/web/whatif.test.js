@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { logHistogram, quantile, shareAbove, sortFinite } from "../../web/lib/whatif.js";
+import { comparedWith, logHistogram, quantile, shareAbove, sortFinite } from "../../web/lib/whatif.js";
 import { NOT_LOGGED } from "../../web/lib/wire.js";
 
 const hundred = Float64Array.from({ length: 101 }, (_, i) => i);
+
+test("a norm is compared with norms, an element's limit with the largest element, and other knobs with neither", () => {
+  assert.deepEqual(["norm", "value", "agc", "off"].map(comparedWith), ["norm", "max_abs", null, null]);
+});
 
 test("only finite, logged values enter, in rising order", () => {
   assert.deepEqual([...sortFinite(Float64Array.of(3, NaN, 10, Infinity, NOT_LOGGED, 0))], [0, 3, 10]);

@@ -90,3 +90,17 @@ export function nonfinite(x, y, window, [from, to]) {
 export function gather(column, rows) {
   return Float64Array.from(rows, (row) => column[row]);
 }
+
+/**
+ * The row whose x is nearest to a value, the newest of equals.
+ * @param {Float64Array} x
+ * @param {number} value
+ * @returns {number}  -1 when there are no rows
+ */
+export function nearest(x, value) {
+  let best = -1;
+  for (let i = 0; i < x.length; i++) {
+    if (best < 0 || Math.abs(x[i] - value) <= Math.abs(x[best] - value)) best = i;
+  }
+  return best;
+}

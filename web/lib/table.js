@@ -68,14 +68,17 @@ export class StepTable {
   /**
    * Put rows in their places by seq; a seq that is there already keeps its row.
    * @param {Columns} rows
+   * @returns {number}  when this made the table thin itself, the newest seq before which rows are gone now; else 0
    */
   add(rows) {
     const seq = rows.get("seq");
     if (!seq) throw new TypeError("rows have no seq");
-    if (seq.length === 0) return;
+    if (seq.length === 0) return 0;
     if (seq[0] > this.lastSeq) this.#append(rows, seq.length);
     else this.#merge(rows, seq);
-    while (this.#length > this.#capacity) this.#thin();
+    let thinnedUntil = 0;
+    while (this.#length > this.#capacity) thinnedUntil = this.#thin();
+    return thinnedUntil;
   }
 
   /**
@@ -132,6 +135,7 @@ export class StepTable {
     if (order.length > half >> 1) order.splice(0, order.length - (half >> 1));
     for (let row = half; row < this.#length; row++) order.push(row);
     this.#take(order);
+    return window.hi;
   }
 
   /**

@@ -2,7 +2,23 @@
 
 import { NOT_LOGGED } from "./wire.js";
 
+/**
+ * What a mode's knob is compared with. A mode with a bound of its own for every layer, or with one that moves by
+ * itself, has no share to foretell from the global norm.
+ * @type {{[mode: string]: string}}
+ */
+const COMPARED = { norm: "norm", value: "max_abs" };
+
 const BINS_PER_DECADE = [20, 10, 5, 2, 1];
+
+/**
+ * The metric that decides what a mode's knob clips; null when no single one does.
+ * @param {string} mode
+ * @returns {string | null}
+ */
+export function comparedWith(mode) {
+  return COMPARED[mode] ?? null;
+}
 
 /**
  * The finite values of a column, in rising order. A non-finite norm enters no statistic.

@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { firstRecent, recent, stepRate } from "../../web/lib/recent.js";
+import { StepTable } from "../../web/lib/table.js";
+
+/**
+ * @param {{[column: string]: number[]}} columns
+ */
+function tableOf(columns) {
+  const table = new StepTable();
+  table.add(new Map(Object.entries(columns).map(([name, values]) => [name, Float64Array.from(values)])));
+  return table;
+}
+
+test("the last steps are counted by seq, so a thinned history does not reach further back", () => {
+  const table = tableOf({ seq: [1, 50, 90, 99, 100] });
+  assert.equal(firstRecent(table, 10), 3);
+  assert.equal(firstRecent(table, 1000), 0);
+});
+
+test("a step is clipped when any of its tensors was", () => {
+  const table = tableOf({ seq: [1, 2, 3, 4], clipped_tensors: [0, 2, 1, 0], coef: [1, 0.5, 0.9, NaN], norm: [1, 2, 3, NaN] });
+  const { steps, clipped, meanCoef, nonfinite } = recent(table);
+  assert.deepEqual([steps, clipped, nonfinite], [4, 0.5, 1]);
+  assert.ok(Math.abs(meanCoef - 0.8) < 1e-12);
+});
+
+test("no steps have no share", () => {
+  assert.ok(Number.isNaN(recent(new StepTable()).clipped));
+});
+
+test("the step rate is steps over time in the last five seconds", () => {
+  const seconds = Array.from({ length: 200 }, (_, i) => i);
+  const table = tableOf({ seq: seconds.map((i) => i + 1), step: seconds.map((i) => i + 1), time: seconds.map((i) => 1000 + i / 20) });
+  assert.ok(Math.abs(stepRate(table) - 20) < 1e-6);
+});
+
+test("one step makes no rate", () => {
+  assert.ok(Number.isNaN(stepRate(tableOf({ seq: [1], step: [1], time: [1000] }))));
+});

@@ -1,0 +1,68 @@
+/** The server's REST interface, by paths relative to the page, so that it works below any prefix. */
+
+/** @typedef {import("./lib/wire.js").Json} Json */
+/** @typedef {import("./lib/wire.js").WireRows} WireRows */
+/** @typedef {import("./lib/schema.js").Rules} Rules */
+/** @typedef {import("./lib/schema.js").Property} Property */
+
+/**
+ * A training that this server can start.
+ * @typedef {object} Workload
+ * @property {string} name
+ * @property {string} title
+ * @property {string} help
+ * @property {{properties: {[name: string]: Property}}} options
+ */
+
+/** @returns {Promise<Rules>} */
+export async function getRules() {
+  return /** @type {{rules: Rules}} */ (await request("api/rules")).rules;
+}
+
+/** @returns {Promise<Workload[]>} */
+export async function getWorkloads() {
+  return /** @type {{workloads: Workload[]}} */ (await request("api/workloads")).workloads;
+}
+
+/**
+ * Rows of a run's history: every one between two seqs when there are at most `points`, else those that matter.
+ * @param {string} run
+ * @param {{metrics: string[], first: number, last: number, points: number}} wanted
+ * @returns {Promise<WireRows>}
+ */
+export async function getSeries(run, { metrics, first, last, points }) {
+  const query = new URLSearchParams({ metrics: metrics.join(","), first: `${first}`, last: `${last}`, points: `${points}` });
+  return /** @type {{columns: WireRows}} */ (await request(`api/runs/${run}/series?${query}`)).columns;
+}
+
+/**
+ * @param {string} workload
+ * @param {{[option: string]: Json}} config
+ * @returns {Promise<string>} the new run's id
+ */
+export async function startWorker(workload, config) {
+  const answer = await request("api/workers", { method: "POST", body: JSON.stringify({ workload, config }) });
+  return /** @type {{run: string}} */ (answer).run;
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<unknown>}
+ * @throws {Error} with the server's own sentence
+ */
+async function request(path, options) {
+  const response = await fetch(path, { headers: { "content-type": "application/json" }, ...options });
+  const body = await response.json().catch(() => null);
+  if (!response.ok) throw new Error(reasonOf(body) || `${path} answered ${response.status}`);
+  return body;
+}
+
+/**
+ * @param {unknown} body
+ * @returns {string}
+ */
+function reasonOf(body) {
+  if (typeof body !== "object" || body === null || !("detail" in body)) return "";
+  return typeof body.detail === "string" ? body.detail : JSON.stringify(body.detail);
+}

@@ -1,0 +1,50 @@
+/** Applied changes in words, and the patch that takes one back. */
+
+import { exact } from "./format.js";
+
+/** @typedef {import("./wire.js").Json} Json */
+/** @typedef {import("./wire.js").LogEntry} LogEntry */
+/** @typedef {{[parameter: string]: [before: Json, after: Json]}} Changes */
+
+/**
+ * What an entry of the change log changed in the clipper's configuration; null when it changed nothing there.
+ * @param {LogEntry} entry
+ * @returns {Changes | null}
+ */
+export function changesOf({ kind, data }) {
+  if (kind !== "applied" || data.command || !data.changes) return null;
+  const changes = /** @type {Changes} */ (data.changes);
+  return Object.keys(changes).length ? changes : null;
+}
+
+/**
+ * @param {Changes} changes
+ * @returns {string} "max_norm 2 → 1", "mode norm → value, clip_value 0.1"
+ */
+export function describe(changes) {
+  const words = Object.entries(changes).map(([name, [before, after]]) => {
+    const to = after === null ? "unset" : exact(after);
+    return before === null ? `${name} ${to}` : `${name} ${exact(before)} → ${to}`;
+  });
+  return words.join(", ");
+}
+
+/**
+ * The label of a mark on a chart, where room is short: the mode when it changed, else the first parameter.
+ * @param {Changes} changes
+ * @returns {string} "norm → value", "2 → 1"
+ */
+export function shortLabel(changes) {
+  const [before, after] = changes.mode ?? Object.values(changes)[0];
+  return before === null ? exact(after) : `${exact(before)} → ${exact(after)}`;
+}
+
+/**
+ * The patch that restores what was before. A mode brings back its own last parameters by itself.
+ * @param {Changes} changes
+ * @returns {{[parameter: string]: Json}}
+ */
+export function undo(changes) {
+  if (changes.mode) return { mode: changes.mode[0] };
+  return Object.fromEntries(Object.entries(changes).map(([name, [before]]) => [name, before]));
+}

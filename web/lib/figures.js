@@ -1,0 +1,199 @@
+/**
+ * What each chart draws, as plain data: lines, crosses, marks and axes in data units, fitted to the pixels.
+ *
+ * No colours and no Plotly here; a line's role decides its looks.
+ */
+
+import { changesOf, shortLabel } from "./changes.js";
+import { extremes, gather, nonfinite, span } from "./decimate.js";
+import { linearAxis, linearTicks, logAxis } from "./scale.js";
+
+/** @typedef {import("./scale.js").Axis} Axis */
+/** @typedef {import("./table.js").StepTable} StepTable */
+/** @typedef {"before" | "after" | "threshold" | "largest" | "coef" | "clamped" | "loss" | "other"} Role */
+/** @typedef {{role: Role, name: string, x: Float64Array, y: Float64Array}} Line */
+/** @typedef {{step: number, label: string}} Mark  an applied change; no label where there is no room for one */
+
+/**
+ * @typedef {object} Figure
+ * @property {{lo: number, hi: number, ticks: import("./scale.js").Tick[]}} x
+ * @property {Axis} y
+ * @property {Line[]} lines  first drawn first
+ * @property {Float64Array} crosses  steps with a non-finite value
+ * @property {Mark[]} marks
+ * @property {string} note  a sentence where there is nothing to draw
+ */
+
+/**
+ * What the charts look at.
+ * @typedef {object} Scene
+ * @property {StepTable} table
+ * @property {number} shown  rows of the table; the rest came after the charts were paused
+ * @property {[lo: number, hi: number]} range  steps
+ * @property {string} mode  the clipper's, now
+ * @property {import("./wire.js").LogEntry[]} log
+ */
+
+/** @typedef {{role: Role, name: string}} Source  a column and how it is drawn */
+
+const PIXELS_PER_BIN = 2;
+const PIXELS_PER_LABEL = 88;
+const PIXELS_PER_TICK = 72;
+const LOSS = /(^|[_./-])loss$/;
+
+/** Rows of one scene, found once and read by column. */
+class Rows {
+  /** @type {[from: number, to: number]} */
+  #rows;
+  #table;
+  #steps;
+  #window;
+
+  /**
+   * @param {Scene} scene
+   * @param {number} width  px
+   */
+  constructor({ table, shown, range: [lo, hi] }, width) {
+    this.#table = table;
+    this.#steps = table.column("step").subarray(0, shown);
+    this.#rows = span(this.#steps, lo, hi);
+    this.#window = { lo, hi, bins: Math.max(50, Math.round(width / PIXELS_PER_BIN)) };
+  }
+
+  /**
+   * @param {Source} source
+   * @param {boolean} [gaps]  break the line where the value is NaN
+   * @returns {Line}
+   */
+  line({ role, name }, gaps = false) {
+    const column = this.#table.column(name);
+    const rows = extremes(this.#steps, column, this.#window, this.#rows);
+    if (gaps) rows.push(...this.#nonfinite(name));
+    if (gaps) rows.sort((a, b) => a - b);
+    return { role, name, x: gather(this.#steps, rows), y: gather(column, rows) };
+  }
+
+  /** @param {string} name */
+  crosses(name) {
+    return gather(this.#steps, this.#nonfinite(name));
+  }
+
+  /** @param {string} name */
+  #nonfinite(name) {
+    return nonfinite(this.#steps, this.#table.column(name), this.#window, this.#rows);
+  }
+}
+
+/**
+ * The global norm before and after clipping, with the threshold.
+ * @param {Scene} scene
+ * @param {number} width  px
+ * @param {boolean} log
+ * @returns {Figure}
+ */
+export function normFigure(scene, width, log) {
+  const rows = new Rows(scene, width);
+  const after = rows.line({ role: "after", name: "clipped_norm" });
+  const before = rows.line({ role: "before", name: "norm" });
+  const threshold = rows.line({ role: "threshold", name: "threshold" }, true);
+  const lines = [after, before, threshold];
+  // clip_value bounds elements, not the norm: it is the largest element that it has to be compared with.
+  if (scene.mode === "value") lines.splice(2, 0, rows.line({ role: "largest", name: "max_abs" }));
+  const values = lines.map(({ y }) => y);
+  const y = log ? logAxis(values) : linearAxis(values, { fromZero: true, wanted: 6 });
+  return { ...frame(scene, width), y, lines, crosses: rows.crosses("norm"), note: "" };
+}
+
+/**
+ * The clip coefficient.
+ * @param {Scene} scene
+ * @param {number} width  px
+ * @returns {Figure}
+ */
+export function coefFigure(scene, width) {
+  const rows = new Rows(scene, width);
+  const lines = [rows.line({ role: "coef", name: "coef" })];
+  const y = { type: /** @type {const} */ ("linear"), lo: 0, hi: 1.2, ticks: linearTicks(0, 1, 4) };
+  return { ...frame(scene, width), y, lines, crosses: rows.crosses("coef"), note: "" };
+}
+
+/**
+ * The number of clamped elements.
+ * @param {Scene} scene
+ * @param {number} width  px
+ * @returns {Figure}
+ */
+export function clampedFigure(scene, width) {
+  const rows = new Rows(scene, width);
+  const line = rows.line({ role: "clamped", name: "clamped" });
+  const none = scene.mode !== "value" && line.y.every((value) => value === 0);
+  const axis = linearAxis([line.y], { fromZero: true });
+  const y = none ? { ...axis, ticks: [] } : axis;
+  const note = none ? whyNothingIsClamped(scene.mode) : "";
+  return { ...frame(scene, width), y, lines: none ? [] : [line], crosses: new Float64Array(0), note };
+}
+
+/** @param {string} mode */
+function whyNothingIsClamped(mode) {
+  if (!mode) return "";
+  if (mode === "off") return "Nothing is clamped while clipping is off";
+  return `Nothing is clamped in ${mode} mode: gradients are scaled, not cut`;
+}
+
+/**
+ * The loss, and every other metric whose name ends in it.
+ * @param {Scene} scene
+ * @param {number} width  px
+ * @returns {Figure}
+ */
+export function lossFigure(scene, width) {
+  const rows = new Rows(scene, width);
+  const lines = lossSources(scene.table).map((source) => rows.line(source));
+  const axis = linearAxis(lines.map((line) => line.y));
+  const y = lines.length ? axis : { ...axis, ticks: [] };
+  const note = lines.length ? "" : "No loss is logged: run.log(stats, loss=loss)";
+  return { ...frame(scene, width), y, lines, crosses: rows.crosses("loss"), note };
+}
+
+/**
+ * @param {StepTable} table
+ * @returns {Source[]}
+ */
+export function lossSources(table) {
+  const others = table.names.filter((name) => name !== "loss" && LOSS.test(name));
+  const loss = table.names.includes("loss") ? [{ role: /** @type {Role} */ ("loss"), name: "loss" }] : [];
+  return [...loss, ...others.map((name) => ({ role: /** @type {Role} */ ("other"), name }))];
+}
+
+/**
+ * What all charts share: the steps on show and the marks of applied changes.
+ * @param {Scene} scene
+ * @param {number} width  px
+ */
+export function frame({ range: [lo, hi], log }, width) {
+  const ticks = linearTicks(lo, hi, Math.max(2, Math.floor(width / PIXELS_PER_TICK)));
+  return { x: { lo, hi, ticks }, marks: marksWithin(log, lo, hi, width) };
+}
+
+/**
+ * Marks at the first step that obeyed; a label that would run into a newer one's is left out.
+ * @param {import("./wire.js").LogEntry[]} log
+ * @param {number} lo
+ * @param {number} hi
+ * @param {number} width  px
+ * @returns {Mark[]}
+ */
+function marksWithin(log, lo, hi, width) {
+  /** @type {Mark[]} */
+  const marks = [];
+  const room = ((hi - lo) / width) * PIXELS_PER_LABEL;
+  let next = hi;
+  for (const entry of log.toReversed()) {
+    const changes = changesOf(entry);
+    if (!changes || entry.step < lo || entry.step > hi) continue;
+    const fits = entry.step + room <= next;
+    marks.push({ step: entry.step, label: fits ? shortLabel(changes) : "" });
+    if (fits) next = entry.step;
+  }
+  return marks.reverse();
+}

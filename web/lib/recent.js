@@ -1,0 +1,60 @@
+/** The last steps in a few numbers. */
+
+import { sortFinite } from "./whatif.js";
+import { NOT_LOGGED } from "./wire.js";
+
+/** @typedef {import("./table.js").StepTable} StepTable */
+
+/** How many steps "recent" means. */
+export const RECENT_STEPS = 1000;
+const RATE_SECONDS = 5;
+
+/**
+ * The first row that belongs to the last `steps` steps.
+ * @param {StepTable} table
+ * @param {number} [steps]
+ * @returns {number}
+ */
+export function firstRecent(table, steps = RECENT_STEPS) {
+  return table.column("seq").findLastIndex((seq) => seq <= table.lastSeq - steps) + 1;
+}
+
+/**
+ * @typedef {object} Recent
+ * @property {number} steps  how many there are
+ * @property {number} clipped  share of them that were clipped, 0..1
+ * @property {number} meanCoef  of the finite ones
+ * @property {number} nonfinite  steps with a NaN or infinite norm
+ */
+
+/**
+ * What clipping did to the last steps.
+ * @param {StepTable} table
+ * @returns {Recent}
+ */
+export function recent(table) {
+  const first = firstRecent(table);
+  const steps = table.length - first;
+  const clipped = table.column("clipped_tensors").subarray(first).filter((tensors) => tensors > 0).length;
+  const coefs = sortFinite(table.column("coef").subarray(first));
+  const norms = table.column("norm").subarray(first);
+  return {
+    steps,
+    clipped: clipped / steps,
+    meanCoef: coefs.reduce((sum, coef) => sum + coef, 0) / coefs.length,
+    nonfinite: norms.filter((norm) => !Number.isFinite(norm)).length,
+  };
+}
+
+/**
+ * Training speed over the last few seconds in which steps were made.
+ * @param {StepTable} table
+ * @returns {number}  steps/s, NaN when there is too little to tell
+ */
+export function stepRate(table) {
+  const times = table.column("time");
+  const steps = table.column("step");
+  const last = table.length - 1;
+  const first = times.findLastIndex((time) => time !== NOT_LOGGED && time < times[last] - RATE_SECONDS) + 1;
+  return last > first ? (steps[last] - steps[first]) / (times[last] - times[first]) : NaN;
+}

@@ -1,0 +1,81 @@
+/** Forms from JSON Schema: what a parameter is called, what may be typed, and what typing means. */
+
+import { exact } from "./format.js";
+
+/** @typedef {import("./wire.js").Json} Json */
+
+/**
+ * A parameter as the server describes it.
+ * @typedef {object} Property
+ * @property {string} [title]
+ * @property {string} [description]
+ * @property {string} [unit]
+ * @property {string} [type]
+ * @property {Json} [default]
+ * @property {number} [minimum]
+ * @property {number} [exclusiveMinimum]
+ * @property {number} [maximum]
+ * @property {Json[]} [enum]
+ */
+
+/**
+ * @typedef {object} Rule
+ * @property {string} title
+ * @property {string} help
+ * @property {string} source
+ * @property {string | null} bound  the parameter that is the mode's knob
+ * @property {{[name: string]: Property}} properties
+ */
+
+/** @typedef {{[mode: string]: Rule}} Rules */
+
+const INFINITE = /^[+]?(inf|infinity|∞)$/i;
+
+/**
+ * What a typed text means for a parameter. Text that means nothing stays text: the server rejects it with the reason.
+ * @param {string} text
+ * @param {Property} property
+ * @returns {Json}
+ */
+export function read(text, { type }) {
+  const trimmed = text.trim();
+  if (type === "array") return trimmed === "" ? [] : trimmed.split(/\s*,\s*/);
+  if (type === "boolean") return trimmed === "true";
+  if (type === "string") return text;
+  if (INFINITE.test(trimmed)) return "Infinity";
+  return trimmed !== "" && Number.isFinite(Number(trimmed)) ? Number(trimmed) : text;
+}
+
+/**
+ * A value as it stands in a form's field.
+ * @param {Json | undefined} value
+ * @returns {string}
+ */
+export function write(value) {
+  if (value === undefined || value === null) return "";
+  return Array.isArray(value) ? value.join(", ") : exact(value);
+}
+
+/**
+ * A parameter's value as a number to calculate with; NaN when it is none.
+ * @param {Json | undefined} value
+ * @returns {number}
+ */
+export function numeric(value) {
+  if (value === "Infinity") return Infinity;
+  return typeof value === "number" ? value : NaN;
+}
+
+/**
+ * Where the values of a slider lie: over the allowed range when that has two ends, else over two decades on either
+ * side of the value in force.
+ * @param {number} value  in force
+ * @param {Property} property
+ * @returns {{log: boolean, lo: number, hi: number}}
+ */
+export function sliderRange(value, { minimum, exclusiveMinimum, maximum }) {
+  const least = minimum ?? exclusiveMinimum;
+  if (least !== undefined && maximum !== undefined) return { log: false, lo: least, hi: maximum };
+  const middle = value > 0 && Number.isFinite(value) ? value : 1;
+  return { log: true, lo: middle / 100, hi: middle * 100 };
+}

@@ -1,0 +1,71 @@
+/** Wires the page together; the only module that does something when it is loaded. */
+
+import { getRules } from "./api.js";
+import { backFill } from "./backfill.js";
+import { loadPlotly } from "./charts.js";
+import { Frames } from "./lib/frames.js";
+import { Socket } from "./socket.js";
+import { Store } from "./store.js";
+import { bannerView } from "./views/banner.js";
+import { boardView } from "./views/board.js";
+import { ControlView } from "./views/control.js";
+import { find, setText } from "./views/dom.js";
+import { bind, keysView } from "./views/keys.js";
+import { logView } from "./views/log.js";
+import { noticeView } from "./views/notice.js";
+import { nowView } from "./views/now.js";
+import { rangeView } from "./views/range.js";
+import { StartView } from "./views/start.js";
+import { statusView } from "./views/status.js";
+import { themeView } from "./views/theme.js";
+import { titleView } from "./views/title.js";
+
+const element = (/** @type {string} */ selector) => find(document, selector, HTMLElement);
+
+const url = new URL("ws/view", document.baseURI);
+url.protocol = url.protocol.replace("http", "ws");
+const socket = new Socket(url, {
+  subscription: () => store.subscription(),
+  onMessage: (message) => store.receive(message),
+  onConnection: (connection) => store.setConnection(connection),
+});
+const store = new Store((message) => socket.send(message), new URLSearchParams(location.search).get("run"));
+const frames = new Frames((frame) => requestAnimationFrame(frame), () => performance.now());
+
+const control = new ControlView(find(document, "#control", HTMLFormElement), store, (sentence) => setText(element("#announce"), sentence));
+const start = new StartView(element("#start"), store);
+bannerView(element("#banner"), store, () => start.open());
+logView(element("#events"), store);
+noticeView(element("#notice"), store);
+rangeView(element("#norm .tools"), store);
+backFill(store);
+
+for (const draw of [statusView(element(".bar"), store), nowView(element("#now"), store), titleView(store)]) {
+  store.watch(["rows", "run", "connection"], frames.add(draw, { every: 250 }));
+}
+
+const help = find(document, "#help", HTMLDialogElement);
+element("#help-open").addEventListener("click", () => help.showModal());
+keysView(element("#keys"), [
+  bind("?", "this help", () => help.showModal()),
+  bind(" ", "freeze the charts, or let them go on", () => store.toggleFrozen(), "space"),
+  bind("f", "follow the newest steps", () => store.look({ range: null })),
+  bind("l", "logarithmic or linear norm axis", () => store.look({ log: !store.view.log })),
+  bind("[", "half the threshold", () => control.scale(0.5)),
+  bind("]", "twice the threshold", () => control.scale(2)),
+  { shown: "1 … 8", does: "choose the mode", action: (key) => (/^[1-8]$/.test(key) ? () => control.chooseMode(Number(key) - 1) : null) },
+  bind("Enter", "apply what is being edited", () => control.apply()),
+  bind("u", "undo the last change", () => control.undo()),
+  bind("Escape", "drop what is being edited", () => control.cancel(), "Esc"),
+]);
+
+socket.connect();
+getRules().then((rules) => store.setRules(rules), (error) => store.say(`The clipping modes could not be loaded: ${error.message}`));
+start.load().catch((error) => store.say(`The built-in trainings could not be loaded: ${error.message}`));
+loadPlotly("vendor/plotly.min.js").then(
+  (plotly) => {
+    const repaint = boardView(element(".board"), store, frames, plotly);
+    themeView(element("[data-testid=theme]"), repaint);
+  },
+  (error) => store.say(error.message),
+);

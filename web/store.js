@@ -1,0 +1,339 @@
+/**
+ * What the page knows: the run on show, its steps, its change log, and how far a change of ours has got.
+ *
+ * The wire comes in through `receive`, people's wishes through the other methods; whoever shows something listens
+ * to its topic.
+ */
+
+import { changesOf } from "./lib/changes.js";
+import { Gaps } from "./lib/gaps.js";
+import { LayerHistory } from "./lib/layers.js";
+import { StepTable } from "./lib/table.js";
+import { followRange } from "./lib/scale.js";
+import { toColumns } from "./lib/wire.js";
+
+/** @typedef {import("./lib/wire.js").Patch} Patch */
+/** @typedef {import("./lib/wire.js").LogEntry} LogEntry */
+/** @typedef {import("./lib/wire.js").RunInfo} RunInfo */
+/** @typedef {import("./lib/wire.js").Command} Command */
+/** @typedef {import("./lib/wire.js").ServerMessage} ServerMessage */
+/** @typedef {import("./lib/wire.js").BrowserMessage} BrowserMessage */
+/** @typedef {"connection" | "run" | "runs" | "rows" | "layers" | "log" | "change" | "draft" | "rules" | "notice" | "view"} Topic */
+/** @typedef {{state: "connecting" | "live" | "lost", attempt: number}} Connection */
+
+/**
+ * A patch on its way: asked, then answered.
+ * @typedef {object} Change
+ * @property {string} id
+ * @property {Patch} patch
+ * @property {import("./lib/draft.js").Draft | null} draft  what was being edited when it was asked for
+ * @property {"pending" | "applied" | "rejected"} state
+ * @property {number} step  the first step that obeyed
+ * @property {string} reason  why it was rejected
+ */
+
+/**
+ * What part of the run the charts show.
+ * @typedef {object} View
+ * @property {[lo: number, hi: number] | null} range  steps; null follows the newest
+ * @property {number} width  steps shown while following; Infinity for all
+ * @property {boolean} log  the norm's axis is logarithmic
+ * @property {number | null} frozen  seq of the newest row the charts show while they are paused
+ */
+
+const OVER = ["finished", "stopped", "failed"];
+const MOST_LOG_ENTRIES = 1000;
+
+export class Store {
+  /** @type {Connection} */
+  connection = { state: "connecting", attempt: 0 };
+  loaded = false;
+  readOnly = false;
+  /** @type {RunInfo | null} */
+  run = null;
+  /** @type {RunInfo[]} newest first */
+  runs = [];
+  table = new StepTable();
+  /** What of the history came thinned. */
+  gaps = new Gaps();
+  layers = new LayerHistory();
+  /** @type {LogEntry[]} oldest first */
+  log = [];
+  /** @type {Change | null} */
+  change = null;
+  /** @type {import("./lib/draft.js").Draft | null} what is being edited */
+  draft = null;
+  /** @type {import("./lib/schema.js").Rules} */
+  rules = {};
+  notice = "";
+  /** @type {View} */
+  view = { range: null, width: 1000, log: true, frozen: null };
+
+  /** @type {string | null} the run a person chose; null shows the newest */
+  #chosen;
+  /** @type {Map<Topic, (() => void)[]>} */
+  #listeners = new Map();
+  /** @type {Map<string, Command>} commands not answered yet, by id */
+  #commands = new Map();
+  #send;
+
+  /**
+   * @param {(message: BrowserMessage) => boolean} send  false when there is no connection
+   * @param {string | null} chosen  the run to show first
+   */
+  constructor(send, chosen) {
+    this.#send = send;
+    this.#chosen = chosen;
+  }
+
+  /**
+   * @param {Topic[]} topics
+   * @param {() => void} listener  called now, and after every change
+   */
+  watch(topics, listener) {
+    for (const topic of topics) this.#listeners.set(topic, [...(this.#listeners.get(topic) ?? []), listener]);
+    listener();
+  }
+
+  /** The run's training has ended. */
+  get over() {
+    return this.run !== null && OVER.includes(this.run.state);
+  }
+
+  /** Why the knob cannot be turned now; "" when it can. */
+  get locked() {
+    if (this.readOnly) return "this server is read-only";
+    if (!this.run) return "there is no run";
+    if (this.over) return `the run has ${this.run.state === "failed" ? "failed" : `been ${this.run.state}`.replace("been finished", "finished")}`;
+    if (this.connection.state !== "live") return "the server is out of reach";
+    if (!this.run.attached) return "no trainer is attached";
+    return "";
+  }
+
+  /** What to ask for on a new connection: the rest of what is here already. */
+  subscription() {
+    const run = this.#chosen ?? (this.over ? null : (this.run?.id ?? null));
+    const since = run !== null && run === this.run?.id && this.table.length ? this.table.lastSeq : null;
+    return /** @type {BrowserMessage} */ ({ type: "subscribe", run, since });
+  }
+
+  /** @param {Connection} connection */
+  setConnection(connection) {
+    this.connection = connection;
+    this.#changed("connection");
+  }
+
+  /** @param {ServerMessage} message */
+  receive(message) {
+    switch (message.type) {
+      case "snapshot":
+        return this.#restart(message);
+      case "steps":
+        return this.#isShown(message.run) && this.#receiveRows(message);
+      case "layers":
+        if (!this.#isShown(message.run)) return;
+        this.layers.add(message.layers);
+        return this.#changed("layers");
+      case "status":
+        if (!this.#isShown(message.run.id)) return;
+        this.run = message.run;
+        return this.#changed("run");
+      case "event":
+        return this.#isShown(message.run) && this.#append(message.entry);
+      case "applied":
+        if (this.run && this.#isShown(message.run)) this.run = { ...this.run, control: message.config };
+        this.#settle(message.id, { state: "applied", step: message.step });
+        return this.#changed("run");
+      case "rejected":
+        return this.#settle(message.id, { state: "rejected", reason: message.reason });
+      case "runs":
+        return this.#listRuns(message.runs);
+      case "error":
+        this.say(message.reason);
+        return this.loaded || this.#showNewest();
+    }
+  }
+
+  /** @param {import("./lib/table.js").Columns} columns */
+  addRows(columns) {
+    const lost = this.table.add(columns);
+    if (lost) this.gaps.thinned(lost);
+    this.#changed("rows");
+  }
+
+  /** @param {import("./lib/schema.js").Rules} rules */
+  setRules(rules) {
+    this.rules = rules;
+    this.#changed("rules");
+  }
+
+  /** @param {import("./lib/draft.js").Draft | null} draft */
+  edit(draft) {
+    this.draft = draft;
+    this.#changed("draft");
+  }
+
+  /** @param {Patch} patch */
+  control(patch) {
+    if (!this.run) return;
+    const id = newId();
+    this.change = { id, patch, draft: this.draft, state: "pending", step: 0, reason: "" };
+    if (!this.#send({ type: "control", id, run: this.run.id, patch })) {
+      this.change = { ...this.change, state: "rejected", reason: "not sent, the server is out of reach" };
+    }
+    this.#changed("change");
+  }
+
+  /** @param {Command} command */
+  command(command) {
+    if (!this.run) return;
+    const id = newId();
+    this.#commands.set(id, command);
+    if (!this.#send({ type: "command", id, run: this.run.id, command })) this.say(`${command} was not sent: the server is out of reach`);
+  }
+
+  /**
+   * Show a run from now on.
+   * @param {string} run
+   */
+  select(run) {
+    this.#chosen = run;
+    this.#send({ type: "subscribe", run, since: null });
+  }
+
+  /** @param {Partial<View>} view */
+  look(view) {
+    this.view = { ...this.view, ...view };
+    this.#changed("view");
+  }
+
+  /** Hold the charts still, or let them go on; rows arrive all the same. */
+  toggleFrozen() {
+    this.look({ frozen: this.view.frozen === null ? this.table.lastSeq : null });
+  }
+
+  /** @param {string} notice  one sentence for the person at the page */
+  say(notice) {
+    this.notice = notice;
+    this.#changed("notice");
+  }
+
+  /** The newest applied change of the clipper's configuration. */
+  get lastChange() {
+    return this.log.findLast((entry) => changesOf(entry) !== null) ?? null;
+  }
+
+  /**
+   * The steps the charts show.
+   * @returns {[lo: number, hi: number]}
+   */
+  get range() {
+    if (this.view.range) return this.view.range;
+    const steps = this.table.column("step");
+    const shown = this.shownRows;
+    return followRange(steps[0] ?? 0, steps[shown - 1] ?? 0, this.view.width);
+  }
+
+  /** How many of the table's rows the charts show: all, or those from before they were paused. */
+  get shownRows() {
+    const { frozen } = this.view;
+    if (frozen === null) return this.table.length;
+    return this.table.column("seq").findLastIndex((seq) => seq <= frozen) + 1;
+  }
+
+  /** @param {import("./lib/wire.js").Snapshot} snapshot */
+  #restart(snapshot) {
+    this.loaded = true;
+    this.readOnly = snapshot.read_only;
+    if (snapshot.run?.id !== this.run?.id) this.#forget();
+    if (!snapshot.resumed) {
+      this.table.clear();
+      this.gaps.clear();
+    }
+    this.run = snapshot.run;
+    this.log = snapshot.log;
+    this.#receiveRows(snapshot);
+    if (snapshot.layers) this.layers.add(snapshot.layers);
+    for (const entry of snapshot.log) this.#settleFrom(entry);
+    this.#listRuns(snapshot.runs);
+    this.#changed("run", "layers", "log", "change", "draft", "view");
+  }
+
+  /** @param {{rows: import("./lib/wire.js").WireRows | null, exact: boolean}} message */
+  #receiveRows({ rows, exact }) {
+    this.addRows(toColumns(rows ?? { seq: [] }));
+    if (!exact) this.gaps.thinned(this.table.lastSeq);
+  }
+
+  #forget() {
+    this.layers.clear();
+    this.change = null;
+    this.draft = null;
+    this.view = { ...this.view, range: null, frozen: null };
+  }
+
+  /** @param {LogEntry} entry */
+  #append(entry) {
+    if (this.log.some(({ n }) => n === entry.n)) return;
+    this.log = [...this.log, entry].slice(-MOST_LOG_ENTRIES);
+    this.#settleFrom(entry);
+    this.#changed("log");
+  }
+
+  /**
+   * A page that lost its connection while a change was pending finds the answer in the log.
+   * @param {LogEntry} entry
+   */
+  #settleFrom({ kind, step, text, data }) {
+    if (typeof data.id !== "string") return;
+    if (kind === "applied") this.#settle(data.id, { state: "applied", step });
+    if (kind === "rejected") this.#settle(data.id, { state: "rejected", reason: text });
+  }
+
+  /**
+   * @param {string} id
+   * @param {Partial<Change>} answer
+   */
+  #settle(id, answer) {
+    const command = this.#commands.get(id);
+    this.#commands.delete(id);
+    if (command && answer.state === "rejected") this.say(`${command} was rejected: ${answer.reason}`);
+    if (this.change?.id !== id || this.change.state !== "pending") return;
+    this.change = { ...this.change, ...answer };
+    if (this.change.state === "applied" && this.draft === this.change.draft) this.draft = null;
+    this.#changed("change");
+  }
+
+  /** The run that was asked for is gone. */
+  #showNewest() {
+    this.#chosen = null;
+    this.#send({ type: "subscribe", run: null, since: null });
+  }
+
+  /** @param {RunInfo[]} runs */
+  #listRuns(runs) {
+    this.runs = runs;
+    this.#changed("runs");
+    const newest = runs[0]?.id;
+    const idle = this.run === null || this.over;
+    if (this.#chosen === null && idle && newest !== undefined && newest !== this.run?.id) {
+      this.#send({ type: "subscribe", run: newest, since: null });
+    }
+  }
+
+  /** @param {string} run */
+  #isShown(run) {
+    return run === this.run?.id;
+  }
+
+  /** @param {...Topic} topics */
+  #changed(...topics) {
+    const listeners = new Set(topics.flatMap((topic) => this.#listeners.get(topic) ?? []));
+    for (const listener of listeners) listener();
+  }
+}
+
+/** An id no other page uses; crypto.randomUUID is missing where a page comes over plain HTTP. */
+function newId() {
+  return [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(36)).join("");
+}

@@ -1,0 +1,80 @@
+/** All charts together: drawn when they changed and are seen, under one crosshair. */
+
+import { Chart, readPalette } from "../charts.js";
+import { nearest } from "../lib/decimate.js";
+import { Crosshair } from "./crosshair.js";
+import { find } from "./dom.js";
+import { HandleView } from "./handle.js";
+import { LayersView } from "./layers.js";
+import { plotViews } from "./plots.js";
+import { WhatIfView } from "./whatif.js";
+
+/** @typedef {import("../store.js").Store} Store */
+/** @typedef {import("../store.js").Topic} Topic */
+/** @typedef {import("../lib/frames.js").Frames} Frames */
+/** @typedef {{element: HTMLElement, draw: () => void}} View */
+
+/**
+ * @param {HTMLElement} board
+ * @param {Store} store
+ * @param {Frames} frames
+ * @param {import("../charts.js").Plotly} plotly
+ * @returns {() => void}  draws everything anew, in the colours of the theme
+ */
+export function boardView(board, store, frames, plotly) {
+  let palette = readPalette();
+  const makeChart = (/** @type {HTMLElement} */ element, /** @type {import("../charts.js").Margin} */ margin) => {
+    const chart = new Chart(plotly, element, () => palette, margin);
+    chart.onZoom = (range) => store.look({ range });
+    chart.onReset = () => store.look({ range: null });
+    return chart;
+  };
+  const plots = plotViews(board, store, makeChart);
+  const [norm] = plots;
+  const handle = new HandleView(norm.element, norm.chart, store);
+  norm.afterDraw = () => handle.draw();
+  const layers = new LayersView(find(board, "#layers", HTMLElement), store, makeChart);
+  const whatif = new WhatIfView(find(board, ".whatif", HTMLElement), store, makeChart);
+
+  const read = () => {
+    const steps = store.table.column("step");
+    const row = Number.isNaN(crosshair.step) ? steps.length - 1 : nearest(steps.subarray(0, store.shownRows), crosshair.step);
+    for (const plot of plots) plot.read(row);
+    crosshair.draw();
+  };
+  const pointed = frames.add(read, { every: 0 });
+  const crosshair = new Crosshair([...plots, layers], () => pointed());
+  store.watch(["rows", "run", "view"], frames.add(read, { every: 250 }));
+  store.watch(["draft", "run", "rules", "connection"], frames.add(() => handle.draw(), { every: 0 }));
+
+  const redraws = [
+    ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log"], 100)),
+    redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 500),
+    redrawWhenSeen(whatif, frames, store, ["rows", "run", "draft", "rules", "connection"], 250),
+  ];
+  return () => {
+    palette = readPalette();
+    for (const redraw of redraws) redraw();
+  };
+}
+
+/**
+ * Draw a view when its topics or its size change, but only while it is on the screen.
+ * @param {View} view
+ * @param {Frames} frames
+ * @param {Store} store
+ * @param {Topic[]} topics
+ * @param {number} every  ms
+ * @returns {() => void}  draws it anew
+ */
+function redrawWhenSeen(view, frames, store, topics, every) {
+  let seen = false;
+  const redraw = frames.add(() => view.draw(), { every, visible: () => seen && view.element.clientWidth > 0 });
+  new IntersectionObserver((entries) => {
+    seen = entries.some(({ isIntersecting }) => isIntersecting);
+    frames.wake();
+  }).observe(view.element);
+  new ResizeObserver(redraw).observe(view.element);
+  store.watch(topics, redraw);
+  return redraw;
+}

@@ -1,0 +1,247 @@
+/**
+ * The knob. It shows the value in force; a draft differs visibly until it is applied, and every change is answered
+ * here: pending, applied at a step, or rejected with the reason.
+ */
+
+import { changesOf, undo } from "../lib/changes.js";
+import { boundOf, lastValues, patchOf } from "../lib/draft.js";
+import { count, exact } from "../lib/format.js";
+import { fromSlider, toSlider } from "../lib/scale.js";
+import { numeric, sliderRange, write } from "../lib/schema.js";
+import { find, make, setText } from "./dom.js";
+import { fieldFor } from "./fields.js";
+
+/** @typedef {import("../store.js").Store} Store */
+
+export class ControlView {
+  #form;
+  #store;
+  #mode;
+  #bound;
+  #boundName;
+  #slider;
+  #answer;
+  #inForce;
+  #undo;
+  #parameters;
+  /** @type {{mode: string, fields: Map<string, import("./fields.js").Field>}} the further parameters on show */
+  #more = { mode: "", fields: new Map() };
+  #announce;
+
+  /**
+   * @param {HTMLFormElement} form
+   * @param {Store} store
+   * @param {(sentence: string) => void} announce  to those who listen rather than look
+   */
+  constructor(form, store, announce) {
+    this.#form = form;
+    this.#store = store;
+    this.#announce = announce;
+    this.#mode = find(form, "#mode", HTMLSelectElement);
+    this.#bound = find(form, "#bound", HTMLInputElement);
+    this.#boundName = find(form, "#bound-name", HTMLElement);
+    this.#slider = find(form, "#slider", HTMLInputElement);
+    this.#answer = find(form, "#answer", HTMLElement);
+    this.#inForce = find(form, "#in-force", HTMLElement);
+    this.#undo = find(form, "#undo", HTMLButtonElement);
+    this.#parameters = find(form, "#parameters", HTMLElement);
+    this.#listen();
+    store.watch(["rules"], () => this.#listModes());
+    store.watch(["run", "draft", "connection", "rules", "log", "change"], () => this.#show());
+    store.watch(["change"], () => this.#showAnswer());
+  }
+
+  /**
+   * Edit the knob to a multiple of what it shows.
+   * @param {number} factor
+   */
+  scale(factor) {
+    const value = boundOf(this.#store.draft, this.#control, this.#store.rules);
+    if (Number.isFinite(value)) this.#editBound(write(Number((value * factor).toPrecision(6))));
+  }
+
+  /**
+   * Edit the mode, by its place in the list.
+   * @param {number} index  from 0
+   */
+  chooseMode(index) {
+    const mode = Object.keys(this.#store.rules)[index];
+    if (mode && !this.#store.locked) this.#store.edit(mode === this.#control.mode ? null : { mode, texts: {} });
+  }
+
+  /** Drop the draft. */
+  cancel() {
+    this.#store.edit(null);
+  }
+
+  /** Ask for what was before the last change. */
+  undo() {
+    const changes = this.#store.lastChange && changesOf(this.#store.lastChange);
+    if (changes && !this.#store.locked) this.#store.control(undo(changes));
+  }
+
+  /** The configuration in force. */
+  get #control() {
+    return this.#store.run?.control ?? {};
+  }
+
+  /** The mode on show: drafted, else in force. */
+  get #shownMode() {
+    return this.#store.draft?.mode ?? write(this.#control.mode);
+  }
+
+  get #rule() {
+    return this.#store.rules[this.#shownMode];
+  }
+
+  #listen() {
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.apply();
+    });
+    this.#mode.addEventListener("change", () => this.chooseMode(this.#mode.selectedIndex));
+    this.#bound.addEventListener("input", () => this.#editBound(this.#bound.value));
+    this.#slider.addEventListener("input", () => this.#editBound(write(this.#fromSlider(Number(this.#slider.value)))));
+    find(this.#form, "#halve", HTMLButtonElement).addEventListener("click", () => this.scale(0.5));
+    find(this.#form, "#double", HTMLButtonElement).addEventListener("click", () => this.scale(2));
+    this.#undo.addEventListener("click", () => this.undo());
+  }
+
+  /** Ask for the draft, or for the knob as it stands. */
+  apply() {
+    const { draft, rules } = this.#store;
+    this.#store.control(patchOf(draft ?? { mode: this.#shownMode, texts: {} }, this.#control, rules));
+  }
+
+  /** @param {string} text */
+  #editBound(text) {
+    if (this.#rule?.bound) this.#edit(this.#rule.bound, text);
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} text
+   */
+  #edit(name, text) {
+    const { draft } = this.#store;
+    const mode = this.#shownMode;
+    const texts = { ...draft?.texts, [name]: text };
+    const unchanged = mode === this.#control.mode && Object.entries(texts).every(([n, t]) => t === write(this.#control[n]));
+    this.#store.edit(unchanged ? null : { mode, texts });
+  }
+
+  #listModes() {
+    const modes = Object.entries(this.#store.rules);
+    this.#mode.replaceChildren(...modes.map(([mode, { help }]) => make("option", { value: mode, title: help }, mode)));
+  }
+
+  #show() {
+    const { locked, draft, rules } = this.#store;
+    const ready = this.#rule !== undefined;
+    for (const element of this.#form.elements) {
+      if (element instanceof HTMLButtonElement || element instanceof HTMLInputElement || element instanceof HTMLSelectElement) {
+        element.disabled = locked !== "" || !ready;
+      }
+    }
+    this.#form.dataset.edited = String(draft !== null);
+    if (!ready) return;
+    this.#mode.value = this.#shownMode;
+    this.#mode.title = this.#rule.help;
+    this.#mode.classList.toggle("edited", draft !== null && draft.mode !== this.#control.mode);
+    const bound = this.#rule.bound;
+    setText(this.#boundName, bound ?? "no bound");
+    this.#fill(this.#bound, bound);
+    const value = boundOf(draft, this.#control, rules);
+    this.#slider.value = String(this.#toSlider(value));
+    for (const element of [this.#bound, this.#slider]) element.disabled ||= !bound;
+    this.#showMore();
+    setText(this.#inForce, locked || `in force: ${this.#control.mode}${this.#boundInForce()}`);
+    this.#undo.disabled ||= this.#store.lastChange === null;
+  }
+
+  #boundInForce() {
+    const bound = this.#store.rules[write(this.#control.mode)]?.bound;
+    return bound ? `, ${bound} ${exact(this.#control[bound])}` : "";
+  }
+
+  /**
+   * Show a parameter's draft, its value in force, or what the mode would bring back.
+   * @param {import("./fields.js").Field} field
+   * @param {string | null} name
+   */
+  #fill(field, name) {
+    const typed = name === null ? undefined : this.#store.draft?.texts[name];
+    const inForce = name !== null && this.#shownMode === this.#control.mode ? write(this.#control[name]) : "";
+    const text = typed ?? inForce;
+    if (field.value !== text) field.value = text;
+    field.classList.toggle("edited", typed !== undefined && typed !== inForce);
+    if (field instanceof HTMLInputElement) field.placeholder = name === null ? "none" : this.#remembered(name);
+  }
+
+  /** @param {string} name */
+  #remembered(name) {
+    const values = lastValues(this.#store.log, this.#control)[this.#shownMode];
+    return write(values?.[name] ?? this.#rule.properties[name]?.default);
+  }
+
+  #showMore() {
+    if (this.#more.mode !== this.#shownMode) this.#makeMore();
+    for (const [name, field] of this.#more.fields) {
+      this.#fill(field, name);
+      field.disabled = this.#store.locked !== "";
+    }
+  }
+
+  /** Fields for the parameters beside the knob. */
+  #makeMore() {
+    const further = Object.entries(this.#rule.properties).filter(([name]) => name !== this.#rule.bound);
+    /** @type {Map<string, import("./fields.js").Field>} */
+    const fields = new Map();
+    this.#parameters.replaceChildren(...further.map(([name, property]) => {
+      const { label, field } = fieldFor(name, property);
+      field.addEventListener("input", () => this.#edit(name, field.value));
+      fields.set(name, field);
+      return label;
+    }));
+    this.#more = { mode: this.#shownMode, fields };
+    find(this.#form, "#more", HTMLElement).hidden = further.length === 0;
+  }
+
+  get #scale() {
+    const bound = this.#rule?.bound ?? "";
+    const inForce = this.#shownMode === this.#control.mode ? numeric(this.#control[bound]) : numeric(this.#rule?.properties[bound]?.default);
+    return sliderRange(inForce, this.#rule?.properties[bound] ?? {});
+  }
+
+  /** @param {number} value */
+  #toSlider(value) {
+    const { log, lo, hi } = this.#scale;
+    if (Number.isNaN(value)) return 0.5;
+    return log ? toSlider(value, lo, hi) : (value - lo) / (hi - lo);
+  }
+
+  /** @param {number} position */
+  #fromSlider(position) {
+    const { log, lo, hi } = this.#scale;
+    return log ? fromSlider(position, lo, hi) : Number((lo + position * (hi - lo)).toPrecision(3));
+  }
+
+  #showAnswer() {
+    const { change, run } = this.#store;
+    this.#answer.dataset.state = change?.state ?? "";
+    const words = change ? answerWords(change, run?.state === "paused") : "";
+    setText(this.#answer, words);
+    if (change && change.state !== "pending") this.#announce(words);
+  }
+}
+
+/**
+ * @param {import("../store.js").Change} change
+ * @param {boolean} paused
+ */
+function answerWords({ state, step, reason, patch }, paused) {
+  if (state === "applied") return `applied at step ${count(step)}`;
+  if (state === "rejected") return `rejected: ${reason}`;
+  const asked = Object.entries(patch).map(([name, value]) => `${name} ${exact(value)}`).join(", ");
+  return paused ? `pending: ${asked}, at the next step; training is paused` : `pending: ${asked}`;
+}

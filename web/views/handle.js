@@ -1,0 +1,106 @@
+/**
+ * The threshold's handle on the norm chart: drag it to see what another threshold would have done, release to apply,
+ * Escape to let go. The slider beside the knob is the same for the keyboard.
+ */
+
+import { boundOf, patchOf } from "../lib/draft.js";
+import { number, percent } from "../lib/format.js";
+import { firstRecent } from "../lib/recent.js";
+import { comparedWith, shareAbove, sortFinite } from "../lib/whatif.js";
+import { write } from "../lib/schema.js";
+import { make, setText } from "./dom.js";
+
+/** @typedef {import("../store.js").Store} Store */
+
+/** Only a bound in these units lies on the norm's axis; a percentile does not. */
+const UNITS = ["gradient norm", "gradient"];
+
+export class HandleView {
+  #store;
+  #chart;
+  #plot;
+  #grip = make("div", { class: "grip", "aria-hidden": "true" });
+  #line = make("div", { class: "grip-line", "aria-hidden": "true", hidden: "" });
+  #value = make("b");
+  #preview = make("small");
+  /** @type {Float64Array | null} recent values in rising order, while dragging */
+  #recent = null;
+
+  /**
+   * @param {HTMLElement} plot  the norm chart's element
+   * @param {import("../charts.js").Chart} chart
+   * @param {Store} store
+   */
+  constructor(plot, chart, store) {
+    this.#plot = plot;
+    this.#chart = chart;
+    this.#store = store;
+    this.#grip.append(this.#value, this.#preview);
+    plot.after(this.#line, this.#grip);
+    this.#grip.addEventListener("pointerdown", (event) => this.#take(event));
+    this.#grip.addEventListener("pointermove", (event) => this.#drag(event));
+    this.#grip.addEventListener("pointerup", () => this.#release());
+    this.#grip.addEventListener("pointercancel", () => this.#letGo());
+    addEventListener("keydown", ({ key }) => key === "Escape" && this.#letGo());
+  }
+
+  draw() {
+    const { draft, run, rules, locked } = this.#store;
+    const value = boundOf(draft, run?.control ?? {}, rules);
+    const shown = UNITS.includes(this.#property?.unit ?? "") && Number.isFinite(value);
+    this.#grip.hidden = !shown;
+    this.#line.hidden = !shown || draft === null;
+    if (!shown) return;
+    this.#grip.classList.toggle("edited", draft !== null);
+    this.#grip.classList.toggle("locked", locked !== "");
+    const y = this.#plot.offsetTop + this.#chart.yOf(value);
+    const left = this.#plot.offsetLeft + this.#chart.margin.left;
+    this.#grip.style.transform = `translate(${left + this.#chart.width}px, ${y}px) translateY(-50%)`;
+    this.#line.style.transform = `translate(${left}px, ${y}px)`;
+    this.#line.style.width = `${this.#chart.width}px`;
+    setText(this.#value, number(value));
+    setText(this.#preview, this.#recent ? `clips ${percent(shareAbove(this.#recent, value))}` : "");
+  }
+
+  get #mode() {
+    return this.#store.draft?.mode ?? write(this.#store.run?.control.mode);
+  }
+
+  /** The mode's knob. */
+  get #property() {
+    const rule = this.#store.rules[this.#mode];
+    return rule?.bound ? rule.properties[rule.bound] : undefined;
+  }
+
+  /** @param {PointerEvent} event */
+  #take(event) {
+    if (this.#store.locked) return;
+    event.preventDefault();
+    this.#grip.setPointerCapture(event.pointerId);
+    const { table } = this.#store;
+    const metric = comparedWith(this.#mode);
+    this.#recent = metric ? sortFinite(table.column(metric).subarray(firstRecent(table))) : new Float64Array(0);
+  }
+
+  /** @param {PointerEvent} event */
+  #drag({ clientY }) {
+    const bound = this.#store.rules[this.#mode]?.bound;
+    if (!this.#recent || !bound) return;
+    const value = this.#chart.valueAt(clientY - this.#plot.getBoundingClientRect().top);
+    const texts = { ...this.#store.draft?.texts, [bound]: write(Number(value.toPrecision(3))) };
+    this.#store.edit({ mode: this.#mode, texts });
+  }
+
+  #release() {
+    const { draft, run, rules } = this.#store;
+    const taken = this.#recent !== null;
+    this.#recent = null;
+    if (taken && draft && run) this.#store.control(patchOf(draft, run.control, rules));
+  }
+
+  #letGo() {
+    if (!this.#recent) return;
+    this.#recent = null;
+    this.#store.edit(null);
+  }
+}

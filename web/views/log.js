@@ -1,0 +1,43 @@
+/** The change log: what changed when, newest first. */
+
+import { changesOf, describe } from "../lib/changes.js";
+import { clock, count } from "../lib/format.js";
+import { make } from "./dom.js";
+
+/** @typedef {import("../lib/wire.js").LogEntry} LogEntry */
+
+const SHOWN = 200;
+
+/**
+ * @param {HTMLElement} list
+ * @param {import("../store.js").Store} store
+ */
+export function logView(list, store) {
+  store.watch(["log"], () => {
+    const entries = store.log.slice(-SHOWN).reverse();
+    list.replaceChildren(...entries.map(row));
+    if (entries.length === 0) list.append(make("li", { class: "empty" }, "No changes yet"));
+  });
+}
+
+/** @param {LogEntry} entry */
+function row(entry) {
+  const time = make("time", { datetime: new Date(entry.time * 1000).toISOString() }, clock(entry.time));
+  return make("li", { "data-kind": entry.kind }, make("span", { class: "step" }, count(entry.step)), make("span", {}, words(entry)), time);
+}
+
+/** @param {LogEntry} entry */
+function words(entry) {
+  const changes = changesOf(entry);
+  if (changes) return describe(changes);
+  const text = entry.text || entry.kind;
+  return entry.kind === "rejected" && !text.startsWith("rejected") ? `rejected: ${text}` : lastLine(text);
+}
+
+/**
+ * The line of a traceback that says what happened.
+ * @param {string} text
+ */
+export function lastLine(text) {
+  return text.trimEnd().split("\n").at(-1) ?? "";
+}

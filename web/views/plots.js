@@ -1,0 +1,137 @@
+/** The charts over steps: norm, coefficient, clamped elements, loss; their readouts and the crosshair through all. */
+
+import { Chart } from "../charts.js";
+import { clampedFigure, coefFigure, lossFigure, lossSources, normFigure } from "../lib/figures.js";
+import { count, number, percent } from "../lib/format.js";
+import { NOT_LOGGED } from "../lib/wire.js";
+import { find, make, setText } from "./dom.js";
+
+/** @typedef {import("../store.js").Store} Store */
+/** @typedef {import("../lib/figures.js").Figure} Figure */
+/** @typedef {import("../lib/figures.js").Source} Source */
+/** @typedef {import("../lib/figures.js").Scene} Scene */
+
+/**
+ * @typedef {object} Plot
+ * @property {string} id  of its figure element
+ * @property {import("../charts.js").Margin} margin
+ * @property {(scene: Scene, width: number, store: Store) => Figure} figure
+ * @property {(store: Store) => (Source & {label: string})[]} readout  the columns whose values its heading shows
+ */
+
+const MARGIN = { left: 44, right: 12, top: 6, bottom: 22 };
+
+/** @type {Plot[]} */
+const PLOTS = [
+  {
+    id: "norm",
+    margin: { ...MARGIN, right: 92 },
+    figure: (scene, width, store) => normFigure(scene, width, store.view.log),
+    readout: (store) => [
+      { role: "before", name: "norm", label: "before" },
+      { role: "after", name: "clipped_norm", label: "after" },
+      ...(store.run?.control.mode === "value" ? [{ role: /** @type {const} */ ("largest"), name: "max_abs", label: "largest element" }] : []),
+      { role: "threshold", name: "threshold", label: "threshold" },
+    ],
+  },
+  { id: "coef", margin: MARGIN, figure: coefFigure, readout: () => [{ role: "coef", name: "coef", label: "" }] },
+  {
+    id: "clamped",
+    margin: MARGIN,
+    figure: clampedFigure,
+    readout: () => [{ role: "clamped", name: "clamped", label: "" }, { role: "clamped", name: "clamped_fraction", label: "" }],
+  },
+  {
+    id: "loss",
+    margin: MARGIN,
+    figure: lossFigure,
+    readout: ({ table }) => lossSources(table).map((source) => ({ ...source, label: source.name === "loss" ? "" : source.name })),
+  },
+];
+
+/**
+ * What the charts show now.
+ * @param {Store} store
+ * @returns {Scene}
+ */
+export function sceneOf(store) {
+  const { table, shownRows, range, log, run } = store;
+  return { table, shown: shownRows, range, mode: String(run?.control.mode ?? ""), log };
+}
+
+/**
+ * @param {HTMLElement} board
+ * @param {Store} store
+ * @param {(element: HTMLElement, margin: import("../charts.js").Margin) => Chart} makeChart
+ */
+export function plotViews(board, store, makeChart) {
+  return PLOTS.map((plot) => new PlotView(find(board, `#${plot.id}`, HTMLElement), plot, store, makeChart));
+}
+
+/** One chart with its heading. */
+export class PlotView {
+  #plot;
+  #store;
+  #readout;
+  #note;
+  /** @type {Map<string, HTMLElement>} value elements by column */
+  #values = new Map();
+  /** What lies over the chart moves with it. */
+  afterDraw = () => {};
+
+  /**
+   * @param {HTMLElement} figure
+   * @param {Plot} plot
+   * @param {Store} store
+   * @param {(element: HTMLElement, margin: import("../charts.js").Margin) => Chart} makeChart
+   */
+  constructor(figure, plot, store, makeChart) {
+    this.element = find(figure, ".plot", HTMLElement);
+    this.chart = makeChart(this.element, plot.margin);
+    this.#plot = plot;
+    this.#store = store;
+    this.#readout = find(figure, ".readout", HTMLElement);
+    this.#note = find(figure, ".note", HTMLElement);
+  }
+
+  draw() {
+    const figure = this.#plot.figure(sceneOf(this.#store), this.chart.width, this.#store);
+    this.chart.draw(figure);
+    setText(this.#note, figure.note);
+    this.afterDraw();
+  }
+
+  /**
+   * Show the values of one row in the heading.
+   * @param {number} row  -1 for none
+   */
+  read(row) {
+    const sources = this.#plot.readout(this.#store);
+    const names = sources.map(({ name }) => name);
+    if (names.join() !== [...this.#values.keys()].join()) this.#makeReadout(sources);
+    for (const [name, element] of this.#values) {
+      setText(element, valueWords(name, row < 0 ? NOT_LOGGED : this.#store.table.at(name, row)));
+    }
+  }
+
+  /** @param {(Source & {label: string})[]} sources */
+  #makeReadout(sources) {
+    this.#values.clear();
+    this.#readout.replaceChildren(...sources.map(({ role, name, label }, i) => {
+      const value = make("b");
+      this.#values.set(name, value);
+      const swatch = sources[i - 1]?.role === role ? [] : [make("i", { class: `swatch ${role}` })];
+      return make("span", {}, ...swatch, label && `${label} `, value);
+    }));
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {number} value
+ */
+function valueWords(name, value) {
+  if (value === NOT_LOGGED || (name === "threshold" && Number.isNaN(value))) return "–";
+  if (name === "clamped_fraction") return percent(value);
+  return name === "clamped" ? count(value) : number(value);
+}

@@ -1,0 +1,21 @@
+/** Which steps the charts show, and on which axis. */
+
+import { find } from "./dom.js";
+
+/**
+ * @param {HTMLElement} tools
+ * @param {import("../store.js").Store} store
+ */
+export function rangeView(tools, store) {
+  const follow = find(tools, "#follow", HTMLButtonElement);
+  const width = find(tools, "#width", HTMLSelectElement);
+  const log = find(tools, "#log-axis", HTMLButtonElement);
+  follow.addEventListener("click", () => store.look({ range: null }));
+  width.addEventListener("change", () => store.look({ range: null, width: width.value === "all" ? Infinity : Number(width.value) }));
+  log.addEventListener("click", () => store.look({ log: !store.view.log }));
+  store.watch(["view"], () => {
+    follow.hidden = store.view.range === null;
+    width.value = store.view.width === Infinity ? "all" : String(store.view.width);
+    log.setAttribute("aria-pressed", String(store.view.log));
+  });
+}

@@ -1,0 +1,113 @@
+/** The bar at the top: which run, is it live, how far is it, and the training's own controls. */
+
+import { count, number, ordinal } from "../lib/format.js";
+import { stepRate } from "../lib/recent.js";
+import { find, make, setText } from "./dom.js";
+
+/** @typedef {import("../store.js").Store} Store */
+/** @typedef {import("../lib/wire.js").RunInfo} RunInfo */
+
+const STATES = {
+  starting: "starting",
+  running: "training",
+  paused: "training paused",
+  disconnected: "trainer out of reach",
+  finished: "finished",
+  stopped: "stopped",
+  failed: "failed",
+};
+
+/**
+ * @param {HTMLElement} bar
+ * @param {Store} store
+ * @returns {() => void}  draws the numbers that stream
+ */
+export function statusView(bar, store) {
+  const connection = find(bar, "[data-testid=connection]", HTMLElement);
+  const state = find(bar, "[data-testid=run-state]", HTMLElement);
+  const badge = find(bar, "#read-only", HTMLElement);
+  store.watch(["connection", "run"], () => {
+    connection.dataset.state = store.connection.state;
+    setText(connection, connectionWords(store.connection));
+    state.dataset.state = store.run?.state ?? "";
+    setText(state, store.run ? STATES[store.run.state] : "");
+    badge.hidden = !store.readOnly;
+  });
+  runSelect(find(bar, "#run-select", HTMLSelectElement), store);
+  transport(find(bar, "#transport", HTMLElement), store);
+  freeze(find(bar, "[data-testid=pause]", HTMLButtonElement), store);
+
+  const step = find(bar, "[data-testid=step]", HTMLElement);
+  const rate = find(bar, "[data-testid=step-rate]", HTMLElement);
+  return () => {
+    const { table } = store;
+    setText(step, count(table.length ? table.at("step", table.length - 1) : 0));
+    const perSecond = store.run?.state === "running" ? stepRate(table) : 0;
+    setText(rate, Number.isFinite(perSecond) ? number(perSecond) : "0");
+  };
+}
+
+/** @param {import("../store.js").Connection} connection */
+function connectionWords({ state, attempt }) {
+  if (state === "live") return "live";
+  if (state === "connecting") return "connecting";
+  return `reconnecting (${ordinal(attempt)} try), nothing is lost`;
+}
+
+/**
+ * @param {HTMLSelectElement} select
+ * @param {Store} store
+ */
+function runSelect(select, store) {
+  select.addEventListener("change", () => store.select(select.value));
+  store.watch(["runs", "run"], () => {
+    const runs = store.run && !store.runs.some(({ id }) => id === store.run?.id) ? [store.run, ...store.runs] : store.runs;
+    const options = runs.map((run) => ({ value: run.id, text: runName(run.id === store.run?.id ? store.run : run) }));
+    const same = options.length === select.options.length
+      && options.every(({ value, text }, i) => select.options[i].value === value && select.options[i].text === text);
+    if (!same) select.replaceChildren(...options.map(({ value, text }) => make("option", { value }, text)));
+    if (options.length === 0) select.replaceChildren(make("option", { value: "" }, "no runs"));
+    select.disabled = options.length === 0;
+    select.value = store.run?.id ?? "";
+  });
+}
+
+/** @param {RunInfo} run */
+function runName({ name, id, state }) {
+  return `${name} ${id.slice(0, 4)} · ${STATES[state]}`;
+}
+
+/**
+ * @param {HTMLElement} group
+ * @param {Store} store
+ */
+function transport(group, store) {
+  const button = (/** @type {string} */ name) => find(group, `[data-testid=train-${name}]`, HTMLButtonElement);
+  const [pause, resume, step, stop] = ["pause", "resume", "step", "stop"].map(button);
+  pause.addEventListener("click", () => store.command("pause"));
+  resume.addEventListener("click", () => store.command("resume"));
+  step.addEventListener("click", () => store.command("step"));
+  stop.addEventListener("click", () => store.command("stop"));
+  store.watch(["run", "connection"], () => {
+    const paused = store.run?.state === "paused";
+    pause.hidden = paused;
+    resume.hidden = !paused;
+    const obeys = store.locked === "" && store.run?.commands === true;
+    for (const each of [pause, resume, step, stop]) each.disabled = !obeys;
+    group.title = obeys || store.locked ? store.locked : "this script's loop does not ask run.proceed(), so it cannot be paused or stopped";
+  });
+}
+
+/**
+ * @param {HTMLButtonElement} button
+ * @param {Store} store
+ */
+function freeze(button, store) {
+  const label = find(button, "span", HTMLElement);
+  button.addEventListener("click", () => store.toggleFrozen());
+  store.watch(["view"], () => {
+    const frozen = store.view.frozen !== null;
+    button.setAttribute("aria-pressed", String(frozen));
+    setText(label, frozen ? "Charts frozen" : "Freeze charts");
+  });
+}
