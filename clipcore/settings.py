@@ -30,6 +30,12 @@ class Settings:
         """The effective configuration: mode, that mode's parameters, nonfinite."""
         return {"mode": self.mode, **self.values[self.mode], "nonfinite": self.nonfinite}
 
+    @property
+    def structure(self) -> tuple[object, ...]:
+        """Mode and structural parameters: while these stay, a rule goes on with its statistics."""
+        values = self.values[self.mode]
+        return self.mode, *(values[p.name] for p in RULES[self.mode].parameters if p.structural)
+
     def patched(self, patch: dict[str, Any]) -> Self:
         """These settings with a patch applied.
 

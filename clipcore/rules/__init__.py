@@ -2,16 +2,20 @@
 
 from typing import Any
 
+from clipcore.rules.adagc import AdaGC
+from clipcore.rules.agc import AGC
+from clipcore.rules.autoclip import AutoClip
 from clipcore.rules.layer import Layer
 from clipcore.rules.norm import Norm
 from clipcore.rules.off import Off
 from clipcore.rules.parameter import Parameter, Value
-from clipcore.rules.rule import ClampRule, Decision, Norms, Rule, ScalingRule
+from clipcore.rules.rule import Decision, Norms, Rule, ScalingRule
 from clipcore.rules.value import ClipValue
+from clipcore.rules.zclip import ZClip
 
-__all__ = ["RULES", "ClampRule", "Decision", "Norms", "Parameter", "Rule", "ScalingRule", "Value", "schema"]
+__all__ = ["AGC", "RULES", "ClipValue", "Decision", "Norms", "Parameter", "Rule", "ScalingRule", "Value", "schema"]
 
-RULES: dict[str, type[Rule]] = {rule.mode: rule for rule in (Off, Norm, ClipValue, Layer)}
+RULES: dict[str, type[Rule]] = {rule.mode: rule for rule in (Off, Norm, ClipValue, Layer, AGC, AutoClip, ZClip, AdaGC)}
 
 
 def schema() -> dict[str, dict[str, Any]]:

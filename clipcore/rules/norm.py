@@ -24,4 +24,4 @@ class Norm(ScalingRule):
     @property
     def norm_type(self) -> float:
         """The p of max_norm's p-norm."""
-        return self.host_number("norm_type")
+        return float(self.structure["norm_type"])

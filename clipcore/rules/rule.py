@@ -49,8 +49,9 @@ class Rule:
         self.device = torch.device(device)
         self.nan = torch.full((), torch.nan, dtype=torch.float64, device=self.device)
         self.zero = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.one = torch.ones((), dtype=torch.float64, device=self.device)
         self.values: dict[str, Tensor] = {}
-        self.structure: dict[str, Value] = {}
+        self.structure: dict[str, Any] = {}  # host values, which Parameter.check has seen
         self.set(values)
         self.state: dict[str, Tensor] = self.initial_state()
 
@@ -86,12 +87,6 @@ class Rule:
         for name, tensor in state.items():
             self.state[name].copy_(tensor)
 
-    def host_number(self, name: str) -> float:
-        """The value of a structural number."""
-        value = self.structure[name]
-        assert isinstance(value, float | int)  # Parameter.check saw to it
-        return value
-
     @property
     def norm_type(self) -> float:
         """Of which norms this rule speaks."""
@@ -111,13 +106,17 @@ class ScalingRule(Rule):
         raise NotImplementedError
 
 
-class ClampRule(Rule):
-    """A rule that clamps each element to +-threshold."""
-
-
 def coefficient(bound: Tensor, norm: Tensor) -> Tensor:
     """min(1, bound / (norm + 1e-6)), torch's own formula; 1 for an infinite bound, whatever the norm.
 
     Both float64, 0-d or (n,). A NaN norm gives NaN, an infinite one 0.
     """
     return torch.where(bound.isinf(), 1.0, (bound / (norm + 1e-6)).clamp(max=1.0))
+
+
+def keep_within(threshold: Tensor, norm: Tensor) -> Tensor:
+    """The same for a threshold that may be the norm itself: what is within it stays exactly as it is.
+
+    An adaptive threshold often equals the norm, and then torch's formula would still multiply by N / (N + 1e-6).
+    """
+    return torch.where(norm <= threshold, 1.0, (threshold / (norm + 1e-6)).clamp(max=1.0))

@@ -3,10 +3,10 @@
 from torch import Tensor
 
 from clipcore.rules.parameter import Parameter
-from clipcore.rules.rule import ClampRule
+from clipcore.rules.rule import Rule
 
 
-class ClipValue(ClampRule):
+class ClipValue(Rule):
     """Each element is clamped to +-clip_value."""
 
     mode = "value"

@@ -1,0 +1,120 @@
+"""Mistakes in the training loop that are easy to make and hard to see: each is named once, with the fix."""
+
+import sys
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import OptState
+
+WITNESSES = 16  # gradients looked at to tell whether a backward ran
+
+
+class ClipWarning(UserWarning):
+    """The training loop and the Clipper do not fit together."""
+
+
+class Notices:
+    """Watches the order of backward, `unscale_`, `clip_` and `step`, and warns once of each mistake.
+
+    Args:
+        parameters: whose gradients are clipped.
+        optimizer: whose steps are watched, if it is known.
+        scaler: the GradScaler in use, if any.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        optimizer: torch.optim.Optimizer | None,
+        scaler: torch.amp.GradScaler | None,
+    ) -> None:
+        self._parameters = parameters
+        self._optimizer = optimizer
+        self._scaler = scaler
+        self._said: set[str] = set()
+        self._clipped_since_step = False
+        self._witnesses: list[tuple[weakref.ref[Tensor], int]] = []
+        if optimizer is not None:
+            optimizer.register_step_pre_hook(self._before_step)
+
+    def before_clip(self, gradients: Sequence[Tensor]) -> None:
+        """Look at the gradients that are about to be clipped."""
+        self._look_for_missing(gradients)
+        self._look_for_scaled()
+        self._look_for_repeated(_sample(gradients))
+        if any(getattr(parameter, "_fsdp_flattened", False) for parameter in self._parameters[:1]):
+            self._say(
+                "these parameters are sharded by FullyShardedDataParallel, so clip_() sees the norm of this rank's "
+                "shard only: shard with torch.distributed.fsdp.fully_shard (FSDP2), or use the module's own clip_grad_norm_"
+            )
+
+    def after_clip(self, gradients: Sequence[Tensor]) -> None:
+        """Remember how the gradients were left."""
+        self._clipped_since_step = True
+        self._witnesses = [(weakref.ref(tensor), tensor._version) for tensor in _sample(gradients)]
+
+    def _before_step(self, *_: Any) -> None:
+        if not self._clipped_since_step:
+            self._say(
+                "optimizer.step() ran without clip_() since the step before, so it used gradients that were not "
+                "clipped: call clip_() after backward and before optimizer.step()"
+            )
+        self._clipped_since_step = False
+
+    def _look_for_missing(self, gradients: Sequence[Tensor]) -> None:
+        if not gradients:
+            self._say(
+                "clip_() found no gradient at all: it ran before backward or after zero_grad(). The order is backward, "
+                "clip_, optimizer.step, zero_grad"
+            )
+
+    def _look_for_scaled(self) -> None:
+        scaler = self._scaler
+        if scaler is None or not scaler.is_enabled() or scaler._scale is None:
+            return
+        states = scaler._per_optimizer_states  # GradScaler has no public way to ask whether unscale_ ran
+        known = [states[id(self._optimizer)]] if id(self._optimizer) in states else list(states.values())
+        if not any(state["stage"] is OptState.UNSCALED for state in known):
+            self._say(
+                "clip_() ran before scaler.unscale_(optimizer), so it saw gradients multiplied by the loss scale: call "
+                "scaler.unscale_(optimizer) first, then clip_(), scaler.step(optimizer), scaler.update()"
+            )
+
+    def _look_for_repeated(self, sample: Sequence[Tensor]) -> None:
+        """Whether these are the gradients of the last `clip_()`, written since by one in-place operation or by none."""
+        witnesses = self._witnesses
+        if len(sample) != len(witnesses) or any(w() is not t for (w, _), t in zip(witnesses, sample, strict=True)):
+            return
+        since = {tensor._version - version for (_, version), tensor in zip(witnesses, sample, strict=True)}
+        unscaled = self._scaler is not None and self._scaler.is_enabled()
+        if since == {0}:
+            self._say("clip_() ran twice on the gradients of one backward: call it once, before optimizer.step()")
+        elif since == {1 + unscaled}:
+            self._say(
+                "gradients were accumulated onto clipped ones: when a step has several micro-batches, call clip_() "
+                "once, after the last backward; when it has one, call optimizer.zero_grad() before backward"
+            )
+
+    def _say(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            warnings.warn(text, ClipWarning, stacklevel=_user_level())
+
+
+def _sample(gradients: Sequence[Tensor]) -> list[Tensor]:
+    sample = gradients[:: len(gradients) // WITNESSES + 1]
+    return [tensor for tensor in sample if not tensor.is_inference()]  # those have no version
+
+
+def _user_level() -> int:
+    """How far up the stack the user's own line is, for `warnings.warn` called by the caller."""
+    level = 2
+    frame = sys._getframe(level)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("clipcore", "torch"):
+        frame = frame.f_back
+        level += 1
+    return level

@@ -1,0 +1,89 @@
+"""Mode autoclip: clip to a percentile of the norms seen so far."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clipcore.rules.parameter import Parameter
+from clipcore.rules.rule import Decision, Norms, ScalingRule, keep_within
+
+FIRST_CAPACITY = 1024
+
+
+class AutoClip(ScalingRule):
+    """The threshold is a percentile of the last `window` norms, this one included, interpolated linearly.
+
+    With window 0 the history is kept whole, sorted, and grows: a step then costs time in proportion to its length.
+    """
+
+    mode = "autoclip"
+    title = "Percentile of history (AutoClip)"
+    help = "Clips the joint norm to a percentile of the norms seen so far."
+    source = "Seetharaman et al. 2020, https://arxiv.org/abs/2007.14469"
+    parameters = (
+        Parameter("percentile", 10.0, "Percentile of the history that becomes the threshold.", unit="%", maximum=100.0),
+        Parameter("window", 1000, "Norms remembered; 0 remembers all.", kind="integer", unit="steps", structural=True),
+        Parameter("max_norm", float("inf"), "The threshold is never above this.", unit="gradient norm"),
+    )
+    bound = "percentile"
+
+    def initial_state(self) -> dict[str, Tensor]:
+        """No norms: places that wait for one hold inf."""
+        self._calls = 0
+        history = torch.full((self._window or FIRST_CAPACITY,), torch.inf, dtype=torch.float64, device=self.device)
+        return {"history": history, "count": torch.zeros((), dtype=torch.int64, device=self.device)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take a history; one that is kept whole may have any length."""
+        if self._window == 0:
+            self._calls = len(state["history"])  # perhaps fewer were finite; only room is lost
+            self.state["history"] = torch.empty(self._calls, dtype=torch.float64, device=self.device)
+        super().load_state_dict(state)
+
+    def decide(self, norms: Norms) -> Decision:
+        """Remember the norm, then clip to the percentile."""
+        self._remember(norms.total)
+        threshold = torch.minimum(self._percentile(), self.values["max_norm"])
+        return Decision(keep_within(threshold, norms.total), threshold)
+
+    @property
+    def _window(self) -> int:
+        return int(self.structure["window"])
+
+    def _remember(self, norm: Tensor) -> None:
+        history, count = self.state["history"], self.state["count"]
+        finite = norm.isfinite()
+        if self._window:
+            slot = (count % self._window).view(1)
+            history.scatter_(0, slot, torch.where(finite, norm, history.gather(0, slot)))
+        else:
+            self._make_room()
+            history = self.state["history"]
+            history.copy_(_inserted(history, torch.where(finite, norm, torch.inf)))
+        count.add_(finite)
+
+    def _make_room(self) -> None:
+        """Double the history when it could be full: the host counts calls, each of which may have been a finite one."""
+        self._calls += 1
+        history = self.state["history"]
+        if self._calls > len(history):
+            self.state["history"] = torch.cat([history, torch.full_like(history, torch.inf)])
+
+    def _percentile(self) -> Tensor:
+        """Interpolated linearly between the two nearest ranks; inf without a history."""
+        history = self.state["history"]
+        ordered = history.sort().values if self._window else history
+        last = self.state["count"].clamp(max=len(history)) - 1
+        rank = (last * self.values["percentile"] / 100).clamp(min=0)
+        low = rank.floor().long()
+        below, above = ordered.take(torch.stack([low, torch.minimum(low + 1, last.clamp(min=0))])).unbind()
+        return torch.where(last < 0, torch.inf, below + (above - below) * (rank - low))
+
+
+def _inserted(ordered: Tensor, value: Tensor) -> Tensor:
+    """An ascending vector that ends in inf, with the value in its place instead of the last inf."""
+    place = torch.searchsorted(ordered, value.view(1))
+    index = torch.arange(len(ordered), device=ordered.device)
+    return torch.where(index < place, ordered, torch.where(index == place, value, ordered.roll(1)))

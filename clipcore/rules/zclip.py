@@ -1,0 +1,56 @@
+"""Mode zclip: clip norms that are outliers by their z-score."""
+
+import torch
+from torch import Tensor
+
+from clipcore.rules.parameter import Parameter
+from clipcore.rules.rule import Decision, Norms, ScalingRule, keep_within
+
+
+class ZClip(ScalingRule):
+    """z_t = (N - mu) / (sigma + 1e-6); a norm with z_t > z is clipped to mu + z^2 sigma / z_t.
+
+    mu and the population variance are those of the first `warmup` norms, during which only max_norm acts, then moving
+    averages in which an outlier counts as what it was clipped to.
+    """
+
+    mode = "zclip"
+    title = "Outliers by z-score (ZClip)"
+    help = "Clips the joint norm when it is an outlier among the norms before it."
+    source = "Kumar et al. 2025, https://arxiv.org/abs/2504.02507"
+    parameters = (
+        Parameter("alpha", 0.97, "How much of mean and variance is kept at each step.", unit="fraction", maximum=1.0),
+        Parameter(
+            "z", 2.5, "z-score above which a norm is an outlier.", unit="standard deviations", above_minimum=True
+        ),
+        Parameter("warmup", 25, "Steps that only collect statistics.", kind="integer", unit="steps", minimum=1),
+        Parameter("max_norm", 1.0, "Upper bound on the joint norm at any time.", unit="gradient norm"),
+    )
+    bound = "z"
+
+    def initial_state(self) -> dict[str, Tensor]:
+        """No norms seen."""
+        return {name: torch.zeros((), dtype=torch.float64, device=self.device) for name in ("count", "mean", "var")}
+
+    def decide(self, norms: Norms) -> Decision:
+        """Clip an outlier, then remember the norm as it was clipped."""
+        norm, mean, var = norms.total, self.state["mean"], self.state["var"]
+        warming = self.state["count"] < self.values["warmup"]
+        sigma, limit = var.sqrt(), self.values["z"]
+        score = (norm - mean) / (sigma + 1e-6)
+        outlier = (score > limit) & ~warming
+        target = torch.where(outlier, mean + limit * limit * sigma / score, norm)
+        # fmin: of a NaN norm the other bound holds
+        threshold = torch.fmin(torch.where(warming, torch.inf, target), self.values["max_norm"])
+        self._remember(target, norm.isfinite(), warming)
+        return Decision(keep_within(threshold, norm), threshold)
+
+    def _remember(self, value: Tensor, finite: Tensor, warming: Tensor) -> None:
+        """One step of Welford's mean and variance while warming up, of their moving averages afterwards."""
+        count, mean, var = self.state["count"], self.state["mean"], self.state["var"]
+        count.add_(finite & warming)
+        weight = torch.where(finite, torch.where(warming, 1 / count, 1 - self.values["alpha"]), 0.0)
+        before = torch.where(finite, value - mean, 0.0)
+        mean.add_(weight * before)
+        after = torch.where(finite, value - mean, 0.0)
+        var.add_(weight * (after * torch.where(warming, before, after) - var))

@@ -1,0 +1,52 @@
+"""Skip an optimizer's step when the gradients were not finite."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class StepSkipper:
+    """Keeps an optimizer from stepping on gradients that `nonfinite="skip"` left alone.
+
+    A fused optimizer gets the verdict as `found_inf`, its own way to skip on the device, unless a GradScaler has set it
+    already. For any other the verdict is read before the step, the one wait for the device that "skip" costs, and the
+    step finds no gradients: neither parameters nor momenta nor step counts move.
+
+    Args:
+        optimizer: whose `step` is watched, through hooks.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+        self._skipped: Tensor | None = None
+        self._set_found_inf = False
+        self._hidden: list[tuple[Tensor, Tensor]] = []
+        optimizer.register_step_pre_hook(self._before_step)
+        optimizer.register_step_post_hook(self._after_step)
+
+    def judge(self, skipped: Tensor) -> None:
+        """Take the verdict on the gradients of the coming step, 0-d: not 0 to skip it."""
+        self._skipped = skipped
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        skipped, self._skipped = self._skipped, None
+        if skipped is None:
+            return
+        if self._fused:
+            if self._set_found_inf or getattr(optimizer, "found_inf", None) is None:
+                optimizer.found_inf = skipped.float().view(1)  # type: ignore[attr-defined]  # as GradScaler does
+                self._set_found_inf = True
+        elif skipped:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            self._hidden = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+            for parameter in parameters:
+                parameter.grad = None
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if self._set_found_inf:
+            del optimizer.found_inf  # type: ignore[attr-defined]  # as GradScaler does
+            self._set_found_inf = False
+        for parameter, gradient in self._hidden:
+            parameter.grad = gradient
+        self._hidden = []
