@@ -1,0 +1,65 @@
+/* What the three C files of the CPU kernels share: cpu_runs.c (the arithmetic on one stretch of memory), cpu_passes.c
+   (the same over many tensors and threads), cpu.c (Python). No torch headers: an ordinary C compiler builds them. */
+
+#ifndef CLIPCORE_CPU_H
+#define CLIPCORE_CPU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    ZERO_BIN = 256, /* of the exponent histogram: the zeros, after the 256 exponents of float32 */
+    BINS = 257,
+    LANES = 8, /* tables that it is counted in */
+};
+
+typedef enum { FLOAT32, FLOAT64, BFLOAT16, FLOAT16 } Kind;
+
+/* Elements side by side in memory, at any address. */
+typedef struct {
+    Kind kind;
+    char *data;
+    int64_t numel;
+} Run;
+
+/* What is known of the elements of a run or of a tensor, as read or as written. */
+typedef struct {
+    double sum;        /* of |x| or of x^2 */
+    double largest;    /* |x|; NaN when there is one, which counts as above infinity */
+    int64_t nonfinite; /* elements; only of what was read */
+} Tally;
+
+typedef struct {
+    Tally before, after;
+    int64_t changed; /* elements clamped, or units scaled */
+} Part;
+
+/* cpu_runs.c: on one run, adding to the tally. `square` sums squares, else magnitudes. */
+void run_measure(Run run, bool square, Tally *tally);
+void run_scale(Run run, double coef, bool square, Tally *tally);
+void run_clamp(Run run, double limit, bool square, Part *part);
+void run_count_exponents(Run run, int64_t counts[LANES][BINS]);
+int64_t size_of(Kind kind);
+double larger(double a, double b);
+
+/* A tensor whose elements fill numel * size bytes from `data`, in whatever order its strides put them. */
+typedef struct {
+    Run run;
+    int64_t unit; /* elements of one output row when each is a run of its own, else 0 */
+} Span;
+
+/* torch's thread pool; null pointers mean one thread. */
+extern struct Pool {
+    int32_t (*parallel_for)(int64_t begin, int64_t end, int64_t grain, void (*)(int64_t, int64_t, void *), void *);
+    int32_t (*get_num_threads)(uint32_t *);
+} pool;
+
+/* cpu_passes.c: over n tensors, adding to one Part for each. False when there is no memory for the chunk table; nothing
+   has been read or written then. */
+bool pass_measure(const Span *spans, int64_t n, bool square, Part *parts);
+bool pass_scale(const Span *spans, int64_t n, const double *coef, bool square, Part *parts);
+bool pass_clamp(const Span *spans, int64_t n, double limit, bool square, Part *parts);
+bool pass_clip_units(const Span *spans, const Span *weights, int64_t n, double clipping, double eps, Part *parts);
+bool pass_count_exponents(const Span *spans, int64_t n, int64_t every, int64_t counts[BINS]);
+
+#endif

@@ -1,0 +1,112 @@
+"""The passes in C, for float32, float64, bfloat16 and float16 on the CPU.
+
+Dense memory, in whatever order of dimensions, is read and written as it lies; tensors that are not dense, and subclasses
+of Tensor, go through `eager` one by one, as do norms other than p = 1, 2 and inf. The work is cut into chunks that
+torch's own thread pool takes (`torch.set_num_threads` holds), without the GIL. Results do not depend on how many
+threads there are. Unless float64 itself overflows, norms do not: squares are summed in float64.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from clipcore.inplace import mark_written
+from clipcore.kernels import Clipped, Measured, eager
+
+try:
+    from clipcore.kernels import _cpu
+except ImportError as error:
+    raise ImportError("the C extension is not built; reinstall clipcore with a C compiler at hand") from error
+
+name = "cpu"
+
+pooled = _cpu.bind(torch._C.__file__, Tensor, torch.nn.Parameter)
+"""Whether torch's thread pool was found; without it the passes run on the calling thread."""
+
+POWERS = {math.inf: 0, 1.0: 1, 2.0: 2}  # p -> the number that C knows it by
+
+
+def measure(tensors: Sequence[Tensor], norm_type: float = 2.0) -> Measured:
+    """Read every element once; see `Kernels.measure`."""
+    if norm_type not in POWERS:
+        return eager.measure(tensors, norm_type)
+    rows = torch.empty(3, len(tensors), dtype=torch.float64)
+    left, _ = _cpu.measure(tensors, POWERS[norm_type], rows)
+    measured = _measured(rows)
+    if left:
+        _merge(measured, left, eager.measure(_pick(tensors, left), norm_type))
+    return measured
+
+
+def scale_(tensors: Sequence[Tensor], coef: Tensor, norm: Tensor, norm_type: float = 2.0) -> Tensor:
+    """Multiply in place; see `Kernels.scale_`. A tensor whose coefficient is 1 costs nothing."""
+    if norm_type not in POWERS:
+        return eager.scale_(tensors, coef, norm, norm_type)
+    coef = coef.double().expand(len(tensors)).contiguous()
+    written_norm = torch.empty(len(tensors), dtype=torch.float64)
+    left, written = _cpu.scale(tensors, coef, norm.contiguous(), POWERS[norm_type], written_norm)
+    mark_written(written)
+    if left:
+        written_norm[left] = eager.scale_(_pick(tensors, left), coef[left], norm[left], norm_type)
+    return written_norm
+
+
+def clamp_(tensors: Sequence[Tensor], limit: Tensor, norm_type: float = 2.0) -> Clipped:
+    """Clamp, count and measure in one pass; see `Kernels.clamp_`. Memory that holds nothing to clamp is not written."""
+    if norm_type not in POWERS:
+        return eager.clamp_(tensors, limit, norm_type)
+    rows = torch.empty(5, len(tensors), dtype=torch.float64)
+    left, written = _cpu.clamp(tensors, limit.double(), POWERS[norm_type], rows)
+    mark_written(written)
+    clipped = _clipped(rows)
+    if left:
+        _merge_clipped(clipped, left, eager.clamp_(_pick(tensors, left), limit, norm_type))
+    return clipped
+
+
+def clip_units_(tensors: Sequence[Tensor], weights: Sequence[Tensor], clipping: Tensor, eps: Tensor) -> Clipped:
+    """Unit-wise clipping in one pass over gradients and weights; see `Kernels.clip_units_`.
+
+    A tensor goes the eager way when its units are not runs of memory, as the rows of a transposed matrix.
+    """
+    rows = torch.empty(5, len(tensors), dtype=torch.float64)
+    left, written = _cpu.clip_units(tensors, weights, clipping.double(), eps.double(), rows)
+    mark_written(written)
+    clipped = _clipped(rows)
+    if left:
+        _merge_clipped(clipped, left, eager.clip_units_(_pick(tensors, left), _pick(weights, left), clipping, eps))
+    return clipped
+
+
+def count_exponents(tensors: Sequence[Tensor], every: int = 64) -> Tensor:
+    """Count float32 exponent bytes and zeros; see `Kernels.count_exponents`."""
+    counts = torch.empty(257, dtype=torch.float64)
+    left, _ = _cpu.count_exponents(tensors, every, counts)
+    counts = counts.view(torch.int64)
+    return counts + eager.count_exponents(_pick(tensors, left), every) if left else counts
+
+
+def _pick(tensors: Sequence[Tensor], positions: Sequence[int]) -> list[Tensor]:
+    return [tensors[i] for i in positions]
+
+
+def _measured(rows: Tensor) -> Measured:
+    """(3 or more, n) float64 as C filled it; the third row holds int64."""
+    return Measured(rows[0], rows[1], rows[2].view(torch.int64))
+
+
+def _clipped(rows: Tensor) -> Clipped:
+    return Clipped(_measured(rows), rows[3], rows[4].view(torch.int64))
+
+
+def _merge(into: Measured, positions: list[int], measured: Measured) -> None:
+    for column, values in zip(into, measured, strict=True):
+        column[positions] = values
+
+
+def _merge_clipped(into: Clipped, positions: list[int], clipped: Clipped) -> None:
+    _merge(into.before, positions, clipped.before)
+    into.norm[positions] = clipped.norm
+    into.count[positions] = clipped.count

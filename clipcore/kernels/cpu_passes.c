@@ -1,0 +1,235 @@
+/* Passes over many tensors: cut into chunks that torch's threads take one after the other, each with a Part of its own.
+   Parts are added up in the order of memory, so a result does not depend on how many threads there are. */
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu.h"
+
+enum {
+    CHUNK = 1 << 15,  /* elements in a unit of work: fits the L2 cache, and 124 M elements still make 3,800 of them */
+    GRAIN = 1 << 15,  /* elements that are worth another thread; torch's own number */
+    SAMPLE = 1 << 10, /* elements in a block that the exponent histogram looks at or skips */
+};
+
+struct Pool pool;
+
+typedef struct {
+    int64_t tensor, first, numel;
+} Chunk;
+
+typedef struct Pass Pass;
+struct Pass {
+    void (*visit)(const Pass *, const Chunk *, Part *);
+    const Span *spans, *weights;
+    const double *coef;
+    double limit, clipping, eps;
+    bool square;
+
+    Chunk *chunks;
+    int64_t n_chunks, room, elements;
+    bool out_of_memory;
+
+    _Atomic int64_t next; /* the first chunk that no thread has taken */
+    Part *parts;          /* of each chunk */
+    _Atomic int64_t counts[BINS];
+};
+
+static Run slice(const Span *span, int64_t first, int64_t numel)
+{
+    return (Run){span->run.kind, span->run.data + first * size_of(span->run.kind), numel};
+}
+
+static Run run_of(const Pass *pass, const Chunk *chunk)
+{
+    return slice(&pass->spans[chunk->tensor], chunk->first, chunk->numel);
+}
+
+static void append(Pass *pass, Chunk chunk)
+{
+    if (pass->n_chunks == pass->room) {
+        pass->room = pass->room ? 2 * pass->room : 256;
+        Chunk *larger_table = realloc(pass->chunks, (size_t)pass->room * sizeof *pass->chunks);
+        if (!larger_table) {
+            pass->room = pass->n_chunks;
+            pass->out_of_memory = true;
+            return;
+        }
+        pass->chunks = larger_table;
+    }
+    pass->chunks[pass->n_chunks++] = chunk;
+    pass->elements += chunk.numel;
+}
+
+/* Adds a tensor's chunks of `length` elements to the table, from element `first` on, one every `stride` elements. */
+static void cut(Pass *pass, int64_t tensor, int64_t first, int64_t length, int64_t stride)
+{
+    int64_t numel = pass->spans[tensor].run.numel;
+    for (; first < numel; first += stride)
+        append(pass, (Chunk){tensor, first, numel - first < length ? numel - first : length});
+}
+
+static const Chunk *take(Pass *pass)
+{
+    int64_t index = atomic_fetch_add_explicit(&pass->next, 1, memory_order_relaxed);
+    return index < pass->n_chunks ? &pass->chunks[index] : NULL;
+}
+
+/* A thread's share is not fixed by begin and end: it takes chunks as long as there are any, so no thread waits long. */
+static void visit_chunks(int64_t begin, int64_t end, void *context)
+{
+    (void)begin, (void)end;
+    Pass *pass = context;
+    for (const Chunk *chunk; (chunk = take(pass));)
+        pass->visit(pass, chunk, &pass->parts[chunk - pass->chunks]);
+}
+
+static void in_parallel(Pass *pass, void (*worker)(int64_t, int64_t, void *))
+{
+    uint32_t threads = 1;
+    if (pool.get_num_threads)
+        pool.get_num_threads(&threads);
+    int64_t useful = pass->elements / GRAIN;
+    if (pool.parallel_for && threads > 1 && useful > 1)
+        pool.parallel_for(0, useful < threads ? useful : threads, 1, worker, pass);
+    worker(0, 1, pass); /* alone; or finding nothing left */
+}
+
+static void add(Tally *into, const Tally *from)
+{
+    into->sum += from->sum;
+    into->largest = larger(into->largest, from->largest);
+    into->nonfinite += from->nonfinite;
+}
+
+/* Visits every chunk and adds its part to its tensor's. Releases the table. */
+static bool run_pass(Pass *pass, Part *parts)
+{
+    pass->parts = calloc((size_t)pass->n_chunks + 1, sizeof *pass->parts); /* + 1: never empty, so null is a failure */
+    bool ready = pass->parts && !pass->out_of_memory;
+    if (ready) {
+        in_parallel(pass, visit_chunks);
+        for (int64_t i = 0; i < pass->n_chunks; i++) {
+            Part *into = &parts[pass->chunks[i].tensor];
+            add(&into->before, &pass->parts[i].before);
+            add(&into->after, &pass->parts[i].after);
+            into->changed += pass->parts[i].changed;
+        }
+    }
+    free(pass->chunks);
+    free(pass->parts);
+    return ready;
+}
+
+static void visit_measure(const Pass *pass, const Chunk *chunk, Part *part)
+{
+    run_measure(run_of(pass, chunk), pass->square, &part->before);
+}
+
+bool pass_measure(const Span *spans, int64_t n, bool square, Part *parts)
+{
+    Pass pass = {.visit = visit_measure, .spans = spans, .square = square};
+    for (int64_t tensor = 0; tensor < n; tensor++)
+        cut(&pass, tensor, 0, CHUNK, CHUNK);
+    return run_pass(&pass, parts);
+}
+
+static void visit_scale(const Pass *pass, const Chunk *chunk, Part *part)
+{
+    Run run = run_of(pass, chunk);
+    double coef = pass->coef[chunk->tensor];
+    if (coef < 0.0)
+        memset(run.data, 0, (size_t)(run.numel * size_of(run.kind)));
+    else
+        run_scale(run, coef, pass->square, &part->after);
+    part->changed = run.numel;
+}
+
+bool pass_scale(const Span *spans, int64_t n, const double *coef, bool square, Part *parts)
+{
+    Pass pass = {.visit = visit_scale, .spans = spans, .coef = coef, .square = square};
+    for (int64_t tensor = 0; tensor < n; tensor++)
+        if (coef[tensor] != 1.0)
+            cut(&pass, tensor, 0, CHUNK, CHUNK);
+    return run_pass(&pass, parts);
+}
+
+static void visit_clamp(const Pass *pass, const Chunk *chunk, Part *part)
+{
+    run_clamp(run_of(pass, chunk), pass->limit, pass->square, part);
+}
+
+bool pass_clamp(const Span *spans, int64_t n, double limit, bool square, Part *parts)
+{
+    Pass pass = {.visit = visit_clamp, .spans = spans, .limit = limit, .square = square};
+    for (int64_t tensor = 0; tensor < n; tensor++)
+        cut(&pass, tensor, 0, CHUNK, CHUNK);
+    return run_pass(&pass, parts);
+}
+
+static void clip_unit(const Pass *pass, Run unit, Run weight, Part *part)
+{
+    Tally read = {0}, of_weight = {0};
+    run_measure(unit, true, &read);
+    run_measure(weight, true, &of_weight);
+    double norm = sqrt(read.sum), weight_norm = sqrt(of_weight.sum);
+    double bound = pass->clipping * (weight_norm < pass->eps ? pass->eps : weight_norm); /* a NaN bounds nothing */
+    add(&part->before, &read);
+    if (norm > bound) {
+        run_scale(unit, bound / (norm < 1e-6 ? 1e-6 : norm), true, &part->after);
+        part->changed++;
+    } else {
+        add(&part->after, &read);
+    }
+}
+
+static void visit_units(const Pass *pass, const Chunk *chunk, Part *part)
+{
+    const Span *span = &pass->spans[chunk->tensor], *weight = &pass->weights[chunk->tensor];
+    int64_t end = chunk->first + chunk->numel;
+    for (int64_t first = chunk->first; first < end; first += span->unit)
+        clip_unit(pass, slice(span, first, span->unit), slice(weight, first, span->unit), part);
+}
+
+/* Brock et al. 2021, https://arxiv.org/abs/2102.06171. A unit is scaled while it is in the cache, and never cut. */
+bool pass_clip_units(const Span *spans, const Span *weights, int64_t n, double clipping, double eps, Part *parts)
+{
+    Pass pass = {.visit = visit_units, .spans = spans, .weights = weights, .clipping = clipping, .eps = eps};
+    for (int64_t tensor = 0; tensor < n; tensor++) {
+        int64_t unit = spans[tensor].unit, length = unit > CHUNK ? unit : CHUNK / unit * unit;
+        cut(&pass, tensor, 0, length, length);
+    }
+    return run_pass(&pass, parts);
+}
+
+static void count_chunks(int64_t begin, int64_t end, void *context)
+{
+    (void)begin, (void)end;
+    Pass *pass = context;
+    int64_t counts[LANES][BINS] = {0};
+    for (const Chunk *chunk; (chunk = take(pass));)
+        run_count_exponents(run_of(pass, chunk), counts);
+    for (int lane = 0; lane < LANES; lane++)
+        for (int bin = 0; bin < BINS; bin++)
+            atomic_fetch_add_explicit(&pass->counts[bin], counts[lane][bin], memory_order_relaxed);
+}
+
+/* Blocks are numbered through all tensors, so that small ones weigh no more than large ones. */
+bool pass_count_exponents(const Span *spans, int64_t n, int64_t every, int64_t counts[BINS])
+{
+    Pass pass = {.spans = spans};
+    int64_t blocks = 0;
+    for (int64_t tensor = 0; tensor < n; tensor++) {
+        int64_t skipped = (every - blocks % every) % every;
+        cut(&pass, tensor, skipped * SAMPLE, SAMPLE, every * SAMPLE);
+        blocks += (spans[tensor].run.numel + SAMPLE - 1) / SAMPLE;
+    }
+    if (!pass.out_of_memory)
+        in_parallel(&pass, count_chunks);
+    for (int bin = 0; bin < BINS; bin++)
+        counts[bin] = pass.counts[bin];
+    free(pass.chunks);
+    return !pass.out_of_memory;
+}
