@@ -14,7 +14,8 @@ from server.guard import Guard, SecurityHeaders
 from server.hub import Hub
 from server.routes import health, page, rules, runs, streams, workers
 from server.settings import Settings
-from server.store import Store, UnknownRunError
+from server.sql import UnknownRunError
+from server.store import Store
 from server.supervisor import Supervisor
 from server.wording import mistake_line
 from server.writer import StoreError

@@ -36,7 +36,8 @@ from server.protocol import (
 )
 from server.rows import after, numbered
 from server.shared import Shared
-from server.store import Store, StoredRun, UnknownRunError
+from server.sql import StoredRun, UnknownRunError
+from server.store import Store
 from server.trainer import Answer, Refusal, TakenOverError, Trainer, asked_id
 from server.viewer import Viewer
 from server.wording import changes_line, mistake_line

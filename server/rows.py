@@ -2,13 +2,9 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import islice
-from math import isfinite
 from typing import Any
 
 from server.protocol import RESERVED_COLUMNS, Columns, Rows
-
-Column = Sequence[float | None]
 
 
 def numbered(seq: int, columns: Columns) -> Rows:
@@ -44,14 +40,6 @@ def joined(parts: Sequence[Rows]) -> Rows:
 def logged(rows: Rows) -> Rows:
     """The rows without the metrics that none of them has."""
     return make_rows({name: column for name, column in rows if name in RESERVED_COLUMNS or _any_logged(column)})
-
-
-def extremes(values: Column) -> set[int]:
-    """Indices of the smallest, the largest and the first non-finite value; empty when nothing was logged."""
-    finite = [value for value in values if value is not None and isfinite(value)]
-    found = {values.index(min(finite)), values.index(max(finite))} if finite else set()
-    odd = (index for index, value in enumerate(values) if value is not None and not isfinite(value))
-    return found.union(islice(odd, 1))
 
 
 def make_rows(columns: Mapping[str, Sequence[Any]]) -> Rows:

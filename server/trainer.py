@@ -80,7 +80,8 @@ class Trainer(Peer):
             return Refusal(f"{PENDING_REQUESTS} requests are waiting for this trainer already")
         # Ours is unique; the asker's own id travels along, so that it can be told from the log after any restart.
         id_ = f"{secrets.token_hex(4)}:{asked_id[:64]}"
-        answer = self._pending[id_] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._pending[id_] = answer
         try:
             if isinstance(request, str):
                 await self.send(CommandMessage(id=id_, command=request))

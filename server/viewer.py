@@ -19,7 +19,7 @@ from server.protocol import (
     ViewRejected,
     from_browser,
 )
-from server.store import UnknownRunError
+from server.sql import UnknownRunError
 from server.writer import StoreError
 
 if TYPE_CHECKING:

@@ -1,0 +1,100 @@
+"""The roll-up: where a metric is smallest, largest and first non-finite in bins of 16, 128, 1024, ... seqs.
+
+Bins are aligned, and each level is made from the one before. A chart's bins are unions of whole bins, so that any zoom
+of any run reads a few thousand of them; and no spike is lost, for an extreme of a union is an extreme of a part.
+"""
+
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from operator import attrgetter
+from typing import NamedTuple
+
+FIRST_SIZE = 16
+GROWTH_BITS = 3  # each level's bins hold 8 of the level before
+LEVELS = 6  # up to bins of 524,288
+
+
+class Bin(NamedTuple):
+    """Extremes of one metric over some seqs; None where there is no such value."""
+
+    low_seq: int | None
+    low: float | None
+    high_seq: int | None
+    high: float | None
+    odd_seq: int | None  # of the first non-finite value
+
+    @property
+    def seqs(self) -> set[int]:
+        """The rows that matter."""
+        return {seq for seq in (self.low_seq, self.high_seq, self.odd_seq) if seq is not None}
+
+
+_EMPTY = Bin(None, None, None, None, None)
+
+
+class Stretch(NamedTuple):
+    """Whole bins of one level that cover first <= seq <= last; level 0: the rows themselves."""
+
+    level: int
+    first: int
+    last: int
+
+
+def size(level: int) -> int:
+    """Seqs in a bin of a level from 1 on."""
+    return FIRST_SIZE << GROWTH_BITS * (level - 1)
+
+
+def bin_of(seqs: Sequence[int], values: Sequence[float | None]) -> Bin:
+    """The bin of these values; of equal ones the first counts."""
+    finite = [value for value in values if value is not None and isfinite(value)]
+    low, high = (min(finite), max(finite)) if finite else (None, None)
+    odd = (seq for seq, value in zip(seqs, values, strict=True) if value is not None and not isfinite(value))
+    return Bin(
+        None if low is None else seqs[values.index(low)],
+        low,
+        None if high is None else seqs[values.index(high)],
+        high,
+        next(odd, None) if len(finite) < len(values) else None,
+    )
+
+
+def union(bins: Sequence[Bin]) -> Bin:
+    """The bin of all that the bins hold."""
+    low = min((part for part in bins if part.low is not None), key=attrgetter("low"), default=_EMPTY)
+    high = max((part for part in bins if part.high is not None), key=attrgetter("high"), default=_EMPTY)
+    odd_seq = min((part.odd_seq for part in bins if part.odd_seq is not None), default=None)
+    return Bin(low.low_seq, low.low, high.high_seq, high.high, odd_seq)
+
+
+def completed(before: int, last: int) -> Iterator[Stretch]:
+    """What can be rolled up, level by level, when a run that ended with seq `before` has grown to `last`."""
+    for level in range(1, LEVELS + 1):
+        start, stop = (before + 1) // size(level) * size(level), (last + 1) // size(level) * size(level)
+        if start == stop:
+            return
+        yield Stretch(level, start, stop - 1)
+
+
+def grid(first: int, last: int, bins: int) -> tuple[int, int]:
+    """Level and width to cut a range into at most `bins` bins, but at least half as many; width is whole bins."""
+    width = -(-(last + 1 - first) // bins)
+    level = max((level for level in range(1, LEVELS + 1) if size(level) <= width), default=0)
+    unit = size(level) if level else 1
+    return level, -(-width // unit) * unit
+
+
+def cover(first: int, last: int, level: int) -> Iterator[Stretch]:
+    """A range as whole bins of `level`, and of ever finer ones towards its ends."""
+    if first > last:
+        return
+    if level == 0:
+        yield Stretch(0, first, last)
+        return
+    start, stop = -(-first // size(level)) * size(level), (last + 1) // size(level) * size(level)
+    if start >= stop:
+        yield from cover(first, last, level - 1)
+        return
+    yield from cover(first, start - 1, level - 1)
+    yield Stretch(level, start, stop - 1)
+    yield from cover(stop, last, level - 1)

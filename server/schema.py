@@ -1,0 +1,111 @@
+"""What the database looks like, and how it is opened: locked for one process, brought to the newest schema."""
+
+import sqlite3
+from pathlib import Path
+
+from server.protocol import STEP_METRICS
+from server.writer import StoreError
+
+_SCHEMA_1 = f"""
+CREATE TABLE runs (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused: rows of a deleted run may still be there
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    created REAL NOT NULL,
+    updated REAL NOT NULL,
+    commands INTEGER NOT NULL,
+    workload TEXT,
+    config TEXT NOT NULL,                   -- JSON, as are the next two
+    control TEXT NOT NULL,
+    layers TEXT NOT NULL
+);
+CREATE TABLE steps (
+    run INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    time REAL NOT NULL,
+    mode TEXT NOT NULL,
+    {", ".join(f"{name} REAL" for name in STEP_METRICS)},
+    PRIMARY KEY (run, seq)
+) WITHOUT ROWID;
+CREATE TABLE metrics (                      -- that a run has logged
+    key INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    UNIQUE (run, name)
+);
+CREATE TABLE metric_values (                -- of the user's own metrics, which steps has no column for
+    metric INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    value REAL NOT NULL,
+    PRIMARY KEY (metric, seq)
+) WITHOUT ROWID;
+CREATE TABLE bins (                         -- server/rollup.py says what for
+    metric INTEGER NOT NULL,
+    level INTEGER NOT NULL,
+    first INTEGER NOT NULL,                 -- seq
+    low_seq INTEGER,
+    low REAL,
+    high_seq INTEGER,
+    high REAL,
+    odd_seq INTEGER,
+    PRIMARY KEY (metric, level, first)
+) WITHOUT ROWID;
+CREATE TABLE log (
+    run INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    note INTEGER,                           -- the trainer's own number; NULL: a line of the server's
+    step INTEGER NOT NULL,
+    time REAL NOT NULL,
+    kind TEXT NOT NULL,
+    text TEXT NOT NULL,
+    data TEXT NOT NULL,                     -- JSON
+    PRIMARY KEY (run, n)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX log_notes ON log (run, note);
+CREATE TABLE layers (run INTEGER PRIMARY KEY, message TEXT NOT NULL);
+CREATE TABLE trash (run INTEGER PRIMARY KEY);  -- deleted runs that still have rows
+"""
+
+#: Script n brings a database from `user_version` n to n + 1.
+MIGRATIONS = (_SCHEMA_1,)
+
+
+def lock(path: Path) -> sqlite3.Connection:
+    """Hold the database for this process; the operating system lets go of it however the process ends."""
+    db = sqlite3.connect(path.with_name(f"{path.name}.lock"), timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        db.close()
+        raise StoreError(
+            f"the database {path} is in use by another clipcore server: stop that one, "
+            "or give this one a directory of its own with CLIPCORE_DATA_DIR"
+        ) from None
+    return db
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """The connection that writes, with the newest schema."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        _migrate(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"the database {path} was written by a newer clipcore (schema {version}, known here: {len(MIGRATIONS)}): "
+            "update clipcore, or choose another CLIPCORE_DATA_DIR"
+        )
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        db.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
