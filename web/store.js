@@ -41,7 +41,8 @@ import { toColumns } from "./lib/wire.js";
  * @property {number | null} frozen  seq of the newest row the charts show while they are paused
  */
 
-const OVER = ["finished", "stopped", "failed"];
+/** @type {{[state: string]: string}} */
+const OVER = { finished: "the run has finished", stopped: "the run was stopped", failed: "the run has failed" };
 const MOST_LOG_ENTRIES = 1000;
 
 export class Store {
@@ -97,14 +98,14 @@ export class Store {
 
   /** The run's training has ended. */
   get over() {
-    return this.run !== null && OVER.includes(this.run.state);
+    return this.run !== null && this.run.state in OVER;
   }
 
   /** Why the knob cannot be turned now; "" when it can. */
   get locked() {
     if (this.readOnly) return "this server is read-only";
     if (!this.run) return "there is no run";
-    if (this.over) return `the run has ${this.run.state === "failed" ? "failed" : `been ${this.run.state}`.replace("been finished", "finished")}`;
+    if (this.over) return OVER[this.run.state];
     if (this.connection.state !== "live") return "the server is out of reach";
     if (!this.run.attached) return "no trainer is attached";
     return "";

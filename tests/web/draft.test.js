@@ -47,8 +47,9 @@ test("the knob's value is the one typed, else the one in force", () => {
   assert.equal(boundOf({ mode: "norm", texts: { max_norm: "inf" } }, control, rules), Infinity);
 });
 
-test("a mode without a knob, or a knob without a number, has no value", () => {
+test("a mode without a knob, or a knob without an allowed number, has no value", () => {
   assert.ok(Number.isNaN(boundOf({ mode: "off", texts: {} }, control, rules)));
   assert.ok(Number.isNaN(boundOf({ mode: "value", texts: {} }, control, rules)));
   assert.ok(Number.isNaN(boundOf({ mode: "norm", texts: { max_norm: "fast" } }, control, rules)));
+  assert.ok(Number.isNaN(boundOf({ mode: "norm", texts: { max_norm: "-1" } }, control, rules)));
 });

@@ -56,7 +56,7 @@ export function lastValues(log, control) {
 }
 
 /**
- * The value of the mode's knob, drafted or in force; NaN when the mode has none or no number is typed.
+ * The value of the mode's knob, drafted or in force; NaN when the mode has none or what is typed is not allowed.
  * @param {Draft | null} draft
  * @param {Patch} control
  * @param {Rules} rules
@@ -67,6 +67,15 @@ export function boundOf(draft, control, rules) {
   const bound = rules[mode]?.bound;
   if (!bound) return NaN;
   const text = draft?.texts[bound];
-  if (text !== undefined) return numeric(read(text, rules[mode].properties[bound]));
+  if (text !== undefined) return allowed(read(text, rules[mode].properties[bound]), rules[mode].properties[bound]);
   return mode === control.mode ? numeric(control[bound]) : NaN;
+}
+
+/**
+ * @param {import("./wire.js").Json} value
+ * @param {import("./schema.js").Property} property
+ */
+function allowed(value, { minimum = -Infinity, maximum = Infinity }) {
+  const number = numeric(value);
+  return number >= minimum && number <= maximum ? number : NaN;
 }

@@ -48,7 +48,7 @@ export function boardView(board, store, frames, plotly) {
   store.watch(["draft", "run", "rules", "connection"], frames.add(() => handle.draw(), { every: 0 }));
 
   const redraws = [
-    ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log"], 100)),
+    ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log"], plot === norm ? 100 : 160)),
     redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 500),
     redrawWhenSeen(whatif, frames, store, ["rows", "run", "draft", "rules", "connection"], 250),
   ];

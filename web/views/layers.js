@@ -25,7 +25,7 @@ export class LayersView {
    */
   constructor(figure, store, makeChart) {
     this.element = find(figure, ".plot", HTMLElement);
-    this.chart = makeChart(this.element, { left: 44, right: 56, top: 6, bottom: 22 });
+    this.chart = makeChart(this.element, { left: 52, right: 56, top: 6, bottom: 22 });
     this.#store = store;
     this.#readout = find(figure, ".readout", HTMLElement);
     this.#note = find(figure, ".note", HTMLElement);
@@ -39,7 +39,7 @@ export class LayersView {
     const { steps, grid, perRow } = heatGrid(this.#store.layers.pictures, size);
     const colour = logAxis(grid.map((row) => Float64Array.from(row)), 4);
     chart.drawHeat({ ...frame(scene, chart.width), steps, grid, rows: rowTicks(grid.length, perRow, chart.height), colour });
-    setText(this.#note, steps.length ? "" : "No per-layer norms in these steps");
+    setText(this.#note, steps.length > 1 ? "" : "Layers are recorded here while the page is open");
     this.#showLargest();
   }
 

@@ -76,8 +76,7 @@ export class WhatIfView {
     if (sorted.length === 0) return "No steps yet";
     const steps = `the last ${count(sorted.length)} steps`;
     if (!this.#compared || Number.isNaN(bound)) return `Norms of ${steps}`;
-    const verb = this.#compared === "norm" ? "Would clip" : "Would clamp in";
-    return `${verb} ${percent(shareAbove(sorted, bound))} of ${steps}`;
+    return `Would clip ${percent(shareAbove(sorted, bound))} of ${steps}`;
   }
 
   /**
