@@ -247,7 +247,7 @@ export class Chart {
       hovermode: false,
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
       ...layout,
-    }, { displayModeBar: false, doubleClick: false, responsive: false });
+    }, { displayModeBar: false, doubleClick: false, responsive: false, showTips: false });
     if (!this.#listening) this.#listen();
   }
 
@@ -292,6 +292,7 @@ function markTraces({ marks, y }, palette, height) {
   const share = 1 - MARK_LABEL_PX / 2 / height;
   const labelY = y.type === "log" ? y.lo * (y.hi / y.lo) ** share : y.lo + share * (y.hi - y.lo);
   const labelled = marks.filter(({ label }) => label);
+  const texts = labelled.map(({ label }) => label.replaceAll("<", "&lt;"));
   return [
     {
       type: "scatter", mode: "lines", name: "changes", line: { width: 1, color: palette.threshold }, opacity: 0.6,
@@ -299,10 +300,11 @@ function markTraces({ marks, y }, palette, height) {
       y: marks.flatMap(() => [y.lo, y.hi, null]),
     },
     {
-      type: "scatter", mode: "text", name: "change labels", textposition: "middle right",
+      type: "scatter", mode: "text", name: "change labels",
+      textposition: labelled.map(({ side }) => `middle ${side}`),
       x: labelled.map(({ step }) => step),
       y: labelled.map(() => labelY),
-      text: labelled.map(({ label }) => ` ${label.replaceAll("<", "&lt;")}`),
+      text: texts.map((text) => ` ${text} `),
       textfont: { size: 11, color: palette.threshold },
     },
   ];

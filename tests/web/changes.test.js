@@ -8,7 +8,7 @@ const entry = { n: 1, step: 4790, time: 0, kind: "applied", text: "", data: { ch
 
 test("a change reads as parameter, before and after", () => {
   assert.equal(describe({ max_norm: [2, 1] }), "max_norm 2 → 1");
-  assert.equal(describe({ mode: ["norm", "value"], clip_value: [null, 0.1] }), "mode norm → value, clip_value 0.1");
+  assert.equal(describe({ mode: ["norm", "value"], clip_value: [null, 0.1], max_norm: [1, null] }), "mode norm → value, clip_value 0.1");
   assert.equal(describe({ max_norm: [1, "Infinity"] }), "max_norm 1 → inf");
 });
 

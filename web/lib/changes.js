@@ -18,15 +18,13 @@ export function changesOf({ kind, data }) {
 }
 
 /**
+ * A change in words; the parameters that a mode took away with it go without saying.
  * @param {Changes} changes
  * @returns {string} "max_norm 2 → 1", "mode norm → value, clip_value 0.1"
  */
 export function describe(changes) {
-  const words = Object.entries(changes).map(([name, [before, after]]) => {
-    const to = after === null ? "unset" : exact(after);
-    return before === null ? `${name} ${to}` : `${name} ${exact(before)} → ${to}`;
-  });
-  return words.join(", ");
+  const kept = Object.entries(changes).filter(([, [, after]]) => after !== null);
+  return kept.map(([name, [before, after]]) => `${name} ${before === null ? "" : `${exact(before)} → `}${exact(after)}`).join(", ");
 }
 
 /**

@@ -12,7 +12,7 @@ import { linearAxis, linearTicks, logAxis } from "./scale.js";
 /** @typedef {import("./table.js").StepTable} StepTable */
 /** @typedef {"before" | "after" | "threshold" | "largest" | "coef" | "clamped" | "loss" | "other"} Role */
 /** @typedef {{role: Role, name: string, x: Float64Array, y: Float64Array}} Line */
-/** @typedef {{step: number, label: string}} Mark  an applied change; no label where there is no room for one */
+/** @typedef {{step: number, label: string, side: "left" | "right"}} Mark  an applied change; "" where a label has no room */
 
 /**
  * @typedef {object} Figure
@@ -176,7 +176,8 @@ export function frame({ range: [lo, hi], log }, width) {
 }
 
 /**
- * Marks at the first step that obeyed; a label that would run into a newer one's is left out.
+ * Marks at the first step that obeyed. The newest is labelled on whichever side has room, the others where they do not
+ * run into the next mark.
  * @param {import("./wire.js").LogEntry[]} log
  * @param {number} lo
  * @param {number} hi
@@ -184,16 +185,12 @@ export function frame({ range: [lo, hi], log }, width) {
  * @returns {Mark[]}
  */
 function marksWithin(log, lo, hi, width) {
-  /** @type {Mark[]} */
-  const marks = [];
   const room = ((hi - lo) / width) * PIXELS_PER_LABEL;
-  let next = hi;
-  for (const entry of log.toReversed()) {
+  const shown = log.filter((entry) => changesOf(entry) !== null && entry.step >= lo && entry.step <= hi);
+  return shown.map((entry, i) => {
+    const newest = i === shown.length - 1;
+    const fits = entry.step + room <= (newest ? hi : shown[i + 1].step);
     const changes = changesOf(entry);
-    if (!changes || entry.step < lo || entry.step > hi) continue;
-    const fits = entry.step + room <= next;
-    marks.push({ step: entry.step, label: fits ? shortLabel(changes) : "" });
-    if (fits) next = entry.step;
-  }
-  return marks.reverse();
+    return { step: entry.step, label: changes && (fits || newest) ? shortLabel(changes) : "", side: fits ? "right" : "left" };
+  });
 }

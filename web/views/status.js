@@ -108,6 +108,6 @@ function freeze(button, store) {
   store.watch(["view"], () => {
     const frozen = store.view.frozen !== null;
     button.setAttribute("aria-pressed", String(frozen));
-    setText(label, frozen ? "Charts frozen" : "Freeze charts");
+    setText(label, frozen ? "Frozen" : "Freeze");
   });
 }

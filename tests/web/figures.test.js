@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { clampedFigure, coefFigure, frame, lossFigure, normFigure } from "../../web/lib/figures.js";
+import { StepTable } from "../../web/lib/table.js";
+
+/** @typedef {import("../../web/lib/wire.js").LogEntry} LogEntry */
+
+const WIDTH = 800;
+
+/**
+ * A scene of `steps` steps whose columns are functions of the step.
+ * @param {number} steps
+ * @param {{[column: string]: (step: number) => number}} columns
+ * @param {string} [mode]
+ * @param {LogEntry[]} [log]
+ * @returns {import("../../web/lib/figures.js").Scene}
+ */
+function scene(steps, columns, mode = "norm", log = []) {
+  const seq = Float64Array.from({ length: steps }, (_, i) => i + 1);
+  const table = new StepTable();
+  table.add(new Map([["seq", seq], ["step", seq], ...Object.entries(columns).map(([name, f]) => /** @type {const} */ ([name, seq.map(f)]))]));
+  return { table, shown: steps, range: [1, steps], mode, log };
+}
+
+/**
+ * @param {number} step
+ * @param {[number, number]} norms
+ * @returns {LogEntry}
+ */
+const changed = (step, norms) => ({ n: step, step, time: 0, kind: "applied", text: "", data: { changes: { max_norm: norms } } });
+
+test("the norm's lines are after, before and threshold, each fitted to the pixels", () => {
+  const figure = normFigure(scene(50_000, { norm: (s) => 1 + (s % 7), clipped_norm: () => 1, threshold: () => 1 }), WIDTH, true);
+  assert.deepEqual(figure.lines.map(({ role }) => role), ["after", "before", "threshold"]);
+  for (const { x } of figure.lines) assert.ok(x.length > 0 && x.length <= WIDTH + 2, String(x.length));
+});
+
+test("a NaN step is a cross and leaves no gap in the line", () => {
+  const figure = normFigure(scene(5, { norm: (s) => (s === 3 ? NaN : 1), clipped_norm: () => 1, threshold: () => 1 }), WIDTH, true);
+  assert.deepEqual([...figure.crosses], [3]);
+  assert.deepEqual([...(figure.lines[1]?.x ?? [])], [1, 2, 4, 5]);
+});
+
+test("where there is no threshold its line breaks off, and nothing is marked as non-finite", () => {
+  const figure = normFigure(scene(5, { norm: () => 1, clipped_norm: () => 1, threshold: (s) => (s === 3 ? NaN : 1) }), WIDTH, true);
+  assert.deepEqual([...(figure.lines[2]?.y ?? [])], [1, 1, NaN, 1, 1]);
+  assert.equal(figure.crosses.length, 0);
+});
+
+test("in value mode the largest element joins the chart, since it is what clip_value bounds", () => {
+  const roles = normFigure(scene(5, { norm: () => 1 }, "value"), WIDTH, true).lines.map(({ role }) => role);
+  assert.deepEqual(roles, ["after", "before", "largest", "threshold"]);
+});
+
+test("rows that came after the charts were frozen are not drawn", () => {
+  const frozen = { ...scene(10, { coef: () => 0.5 }), shown: 4 };
+  assert.deepEqual([...(coefFigure(frozen, WIDTH).lines[0]?.x ?? [])], [1, 2, 3, 4]);
+});
+
+test("in a mode that scales, the clamp chart says that nothing is clamped instead of drawing zeros", () => {
+  const figure = clampedFigure(scene(5, { clamped: () => 0 }), WIDTH);
+  assert.equal(figure.lines.length, 0);
+  assert.match(figure.note, /^Nothing is clamped in norm mode/);
+});
+
+test("clamps from before a mode switch stay on the chart", () => {
+  const figure = clampedFigure(scene(5, { clamped: (s) => (s < 3 ? 12 : 0) }), WIDTH);
+  assert.equal(figure.note, "");
+  assert.deepEqual([...(figure.lines[0]?.y ?? [])], [12, 12, 0, 0, 0]);
+});
+
+test("in value mode zeros are drawn", () => {
+  const figure = clampedFigure(scene(5, { clamped: () => 0 }, "value"), WIDTH);
+  assert.deepEqual([figure.lines.length, figure.note], [1, ""]);
+});
+
+test("the loss and other metrics named after it share a chart; without any it says how to log one", () => {
+  const figure = lossFigure(scene(5, { loss: () => 2, val_loss: () => 3, lossless: () => 1 }), WIDTH);
+  assert.deepEqual(figure.lines.map(({ name, role }) => [name, role]), [["loss", "loss"], ["val_loss", "other"]]);
+  assert.match(lossFigure(scene(5, { norm: () => 1 }), WIDTH).note, /run\.log/);
+});
+
+test("an empty run makes empty figures", () => {
+  for (const figure of [normFigure(scene(0, {}), WIDTH, true), coefFigure(scene(0, {}), WIDTH)]) {
+    assert.ok(figure.lines.every(({ x }) => x.length === 0));
+    assert.ok(figure.y.hi > figure.y.lo);
+  }
+});
+
+test("changes are marked at the first step that obeyed, labelled where there is room", () => {
+  const log = [changed(100, [4, 2]), changed(500, [2, 1]), changed(520, [1, 0.5])];
+  const { marks } = frame(scene(1000, {}, "norm", log), WIDTH);
+  assert.deepEqual(marks, [
+    { step: 100, label: "4 → 2", side: "right" },
+    { step: 500, label: "", side: "left" },
+    { step: 520, label: "1 → 0.5", side: "right" },
+  ]);
+});
+
+test("the newest change is always labelled, at the edge on its left", () => {
+  const { marks } = frame(scene(1000, {}, "norm", [changed(995, [1, 0.5])]), WIDTH);
+  assert.deepEqual(marks, [{ step: 995, label: "1 → 0.5", side: "left" }]);
+});
+
+test("what was rejected, or lies outside the range, is not marked", () => {
+  const rejected = { ...changed(500, [1, -1]), kind: /** @type {const} */ ("rejected") };
+  assert.deepEqual(frame({ ...scene(1000, {}, "norm", [rejected, changed(10, [2, 1])]), range: [100, 1000] }, WIDTH).marks, []);
+});
