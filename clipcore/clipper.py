@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clipcore.gradients import Gradients, collect
+from clipcore.collect import collect
+from clipcore.gradients import Gradients
 from clipcore.notices import Notices
-from clipcore.passes import Model, clip_
 from clipcore.rules import RULES, Rule
 from clipcore.settings import Settings
 from clipcore.settings import Update as Update
 from clipcore.skip import StepSkipper
 from clipcore.stats import ClipStats
+from clipcore.step import Model, clip_
 from clipcore.table import tabulate, tabulate_nothing
 
 Parameters = nn.Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
@@ -191,13 +192,14 @@ class Clipper:
 
     def _ready_rule(self, device: torch.device) -> Rule:
         """The mode's rule, with its statistics, on the gradients' device."""
-        rule = self._rule
-        if rule is None or rule.device != device:
-            values = self._settings.values[self._settings.mode]
-            self._rule = RULES[self._settings.mode](values, len(self.names), device)
-            if rule is not None:
-                self._rule.load_state_dict(rule.state)
-        return self._rule  # type: ignore[return-value]  # it is not None now
+        known = self._rule
+        if known is not None and known.device == device:
+            return known
+        mode = self._settings.mode
+        self._rule = rule = RULES[mode](self._settings.values[mode], len(self.names), device)
+        if known is not None:
+            rule.load_state_dict(known.state)
+        return rule
 
 
 def _named(parameters: Parameters) -> dict[str, Tensor]:

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from clipcore.gradients import Gradients, collect, collect_tensors, combine, listed
+from clipcore.collect import collect, collect_tensors, listed
+from clipcore.gradients import Gradients, combine
 
 Tensors = Tensor | Iterable[Tensor]
 

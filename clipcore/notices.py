@@ -48,8 +48,8 @@ class Notices:
         self._look_for_repeated(_sample(gradients))
         if any(getattr(parameter, "_fsdp_flattened", False) for parameter in self._parameters[:1]):
             self._say(
-                "these parameters are sharded by FullyShardedDataParallel, so clip_() sees the norm of this rank's "
-                "shard only: shard with torch.distributed.fsdp.fully_shard (FSDP2), or use the module's own clip_grad_norm_"
+                "these parameters are sharded by FullyShardedDataParallel, so clip_() sees only the norm of this "
+                "rank's shard: shard with torch.distributed.fsdp.fully_shard (FSDP2), or use the module's own clip_grad_norm_"
             )
 
     def after_clip(self, gradients: Sequence[Tensor]) -> None:

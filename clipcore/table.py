@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clipcore.gradients import Gradients, combine
-from clipcore.passes import Outcome
+from clipcore.step import Outcome
 
 
 def tabulate(outcome: Outcome, gradients: Gradients) -> tuple[Tensor, Tensor]:
