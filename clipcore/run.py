@@ -135,6 +135,10 @@ class Run:
             self._tell_state()
         return self._gate.pass_()
 
+    def stop(self) -> None:
+        """Let `proceed()` return False from now on, also where it waits; a signal handler may call this."""
+        self._gate.open()
+
     def finish(self, state: Outcome | None = None, reason: str = "", timeout_s: float = 5.0) -> None:
         """End the run and wait until the server has all of it, at most `timeout_s` seconds. Does nothing when over.
 

@@ -3,6 +3,8 @@
 import json
 import logging
 import math
+import os
+import signal
 import threading
 import time
 from collections import deque
@@ -255,6 +257,31 @@ def test_pause_and_stop_reach_a_loop_that_proceeds(server):
     assert done.wait(5)
     assert server.of("finish")[0]["state"] == "stopped"
     assert [event["data"]["state"] for event in server.of("event")][:2] == ["running", "paused"]
+
+
+def test_stop_in_a_signal_handler_ends_a_paused_loop(server):
+    """`proceed()` returns False although it was waiting on the very thread that the handler interrupts."""
+    trainer = Trainer(server.url)
+
+    def kill_once_paused():
+        server.wait_for("applied")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    killer = threading.Thread(target=kill_once_paused)
+    before = signal.signal(signal.SIGTERM, lambda *_: trainer.run.stop())
+    try:
+        assert trainer.run.proceed()
+        trainer.step()
+        server.wait_for("steps")
+        server.send(type="command", id="k1", run=None, command="pause")
+        killer.start()
+        while trainer.run.proceed():
+            time.sleep(0.001)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    killer.join()
+    trainer.run.finish()
+    assert server.of("finish")[0]["state"] == "stopped"
 
 
 def test_a_script_without_proceed_rejects_commands(server, trainer):
