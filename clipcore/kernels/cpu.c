@@ -25,6 +25,8 @@ static struct {
     int32_t (*get_layout)(Handle, int32_t *);
     int32_t (*cpu)(void), (*strided)(void), (*dtypes[4])(void);
     PyTypeObject *tensor_type, *parameter_type;
+    PyObject *cdata, *grad, *is_leaf, *version; /* descriptors of Tensor's attributes */
+    bool impl_follows_head; /* whether the pointer to the TensorImpl is where struct THPVariable has it in torch 2.13 */
 } torch;
 
 static const struct {
@@ -46,18 +48,40 @@ static const struct {
     {"aoti_torch_dtype_float16", &torch.dtypes[FLOAT16]},
 };
 
-static PyObject *name_cdata;
+static const struct {
+    const char *name;
+    PyObject **descriptor;
+} ATTRIBUTES[] = {
+    {"_cdata", &torch.cdata},
+    {"grad", &torch.grad},
+    {"is_leaf", &torch.is_leaf},
+    {"_version", &torch.version},
+};
 
-PyDoc_STRVAR(bind_doc, "bind(library, tensor_type, parameter_type) -> bool\n\n"
-                       "Look up torch's C functions in a loaded library and those it depends on. Returns whether torch's\n"
-                       "thread pool was found. Raises ImportError when a function is missing that nothing works without.");
-
-static PyObject *py_bind(PyObject *Py_UNUSED(module), PyObject *args)
+/* An attribute of a tensor, without looking up anew what its type means by that name. */
+static PyObject *get(PyObject *descriptor, PyObject *tensor)
 {
-    const char *path;
-    PyObject *tensor_type, *parameter_type;
-    if (!PyArg_ParseTuple(args, "sO!O!:bind", &path, &PyType_Type, &tensor_type, &PyType_Type, &parameter_type))
-        return NULL;
+    return Py_TYPE(descriptor)->tp_descr_get(descriptor, tensor, (PyObject *)Py_TYPE(tensor));
+}
+
+static void *impl_by_attribute(PyObject *tensor)
+{
+    PyObject *cdata = get(torch.cdata, tensor);
+    void *impl = cdata ? PyLong_AsVoidPtr(cdata) : NULL;
+    Py_XDECREF(cdata);
+    PyErr_Clear();
+    return impl;
+}
+
+static void *impl_behind_head(PyObject *tensor)
+{
+    void *impl;
+    memcpy(&impl, (char *)tensor + sizeof(PyObject), sizeof impl);
+    return impl;
+}
+
+static bool find_functions(const char *path)
+{
     void *library = dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
     if (!library)
         return PyErr_Format(PyExc_ImportError, "%s is not loaded", path);
@@ -72,9 +96,36 @@ static PyObject *py_bind(PyObject *Py_UNUSED(module), PyObject *args)
         memcpy(&pool.parallel_for, &parallel, sizeof parallel);
         memcpy(&pool.get_num_threads, &count, sizeof count);
     }
-    torch.tensor_type = (PyTypeObject *)Py_NewRef(tensor_type);
-    torch.parameter_type = (PyTypeObject *)Py_NewRef(parameter_type);
-    return PyBool_FromLong(parallel && count);
+    return true;
+}
+
+static bool find_attributes(PyObject *tensor_type)
+{
+    for (size_t i = 0; i < sizeof ATTRIBUTES / sizeof *ATTRIBUTES; i++) {
+        PyObject *descriptor = PyObject_GetAttrString(tensor_type, ATTRIBUTES[i].name);
+        if (!descriptor || !Py_TYPE(descriptor)->tp_descr_get)
+            return PyErr_Format(PyExc_ImportError, "this torch's tensors have no attribute %s", ATTRIBUTES[i].name);
+        *ATTRIBUTES[i].descriptor = descriptor;
+    }
+    return true;
+}
+
+PyDoc_STRVAR(bind_doc, "bind(library, tensor, parameter) -> bool\n\n"
+                       "Look up torch's C functions in a loaded library and those it depends on. Returns whether torch's\n"
+                       "thread pool was found. Raises ImportError when something is missing that nothing works without.");
+
+static PyObject *py_bind(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *path;
+    PyObject *tensor, *parameter;
+    if (!PyArg_ParseTuple(args, "sOO:bind", &path, &tensor, &parameter) || !find_functions(path) ||
+        !find_attributes((PyObject *)Py_TYPE(tensor)))
+        return NULL;
+    torch.tensor_type = (PyTypeObject *)Py_NewRef(Py_TYPE(tensor));
+    torch.parameter_type = (PyTypeObject *)Py_NewRef(Py_TYPE(parameter));
+    torch.impl_follows_head = impl_behind_head(tensor) == impl_by_attribute(tensor) &&
+                              impl_behind_head(parameter) == impl_by_attribute(parameter);
+    return PyBool_FromLong(pool.parallel_for != NULL);
 }
 
 /* Whether strides are those of a contiguous tensor with its dimensions in some order. If that order begins with
@@ -102,11 +153,8 @@ static bool read_span(PyObject *tensor, Span *span)
 {
     if (Py_TYPE(tensor) != torch.tensor_type && Py_TYPE(tensor) != torch.parameter_type)
         return false; /* a subclass may be anything: fake, distributed, a wrapper */
-    PyObject *cdata = PyObject_GetAttr(tensor, name_cdata);
-    void *impl = cdata ? PyLong_AsVoidPtr(cdata) : NULL, *data;
+    void *impl = torch.impl_follows_head ? impl_behind_head(tensor) : impl_by_attribute(tensor), *data;
     Handle handle = &impl;
-    Py_XDECREF(cdata);
-    PyErr_Clear();
     int32_t device, layout, dtype;
     int64_t dims, *sizes, *strides, numel = 1;
     if (!impl || torch.get_device_type(handle, &device) || device != torch.cpu() ||
@@ -358,12 +406,104 @@ static PyObject *py_count_exponents(PyObject *Py_UNUSED(module), PyObject *args)
     return result_of(&table, done);
 }
 
+typedef struct {
+    const char *begin, *end;
+} Stretch;
+
+static int by_address(const void *a, const void *b)
+{
+    const char *one = ((const Stretch *)a)->begin, *other = ((const Stretch *)b)->begin;
+    return (one > other) - (one < other);
+}
+
+static bool overlap(Stretch *stretches, size_t n)
+{
+    qsort(stretches, n, sizeof *stretches, by_address);
+    for (size_t i = 1; i < n; i++)
+        if (stretches[i].begin < stretches[i - 1].end)
+            return true;
+    return false;
+}
+
+typedef struct {
+    PyObject *gradients, *owners; /* lists */
+    Stretch *stretches;
+    size_t n;
+    long long elements;
+    bool has_float64;
+} Gathered;
+
+/* Tensors made in inference mode have none, and may be changed in inference mode only. */
+static bool has_version(PyObject *tensor)
+{
+    PyObject *version = get(torch.version, tensor);
+    Py_XDECREF(version);
+    PyErr_Clear();
+    return version != NULL;
+}
+
+static bool is_leaf(PyObject *tensor)
+{
+    if (Py_TYPE(tensor) == torch.parameter_type)
+        return true;
+    PyObject *leaf = Py_TYPE(tensor) == torch.tensor_type ? get(torch.is_leaf, tensor) : NULL;
+    Py_XDECREF(leaf);
+    return leaf == Py_True;
+}
+
+static bool add_plain(Gathered *all, PyObject *gradient, Py_ssize_t owner)
+{
+    Span span;
+    if (!read_span(gradient, &span) || !has_version(gradient))
+        return false;
+    if (span.run.numel)
+        all->stretches[all->n++] = (Stretch){span.run.data, span.run.data + span.run.numel * size_of(span.run.kind)};
+    all->elements += span.run.numel;
+    all->has_float64 |= span.run.kind == FLOAT64;
+    return PyList_Append(all->gradients, gradient) == 0 && append_new(all->owners, PyLong_FromSsize_t(owner));
+}
+
+/* False when there is an error, or when it takes a closer look. */
+static bool gather_one(Gathered *all, PyObject *parameter, Py_ssize_t position)
+{
+    PyObject *gradient = is_leaf(parameter) ? get(torch.grad, parameter) : NULL;
+    bool plain = gradient && (gradient == Py_None || add_plain(all, gradient, position));
+    Py_XDECREF(gradient);
+    return plain;
+}
+
+PyDoc_STRVAR(gather_doc, "gather(parameters) -> (gradients, owners, elements, has_float64) or None\n\n"
+                         "The gradients of leaf parameters, the positions of the parameters that have one, and how many\n"
+                         "elements that is; None unless every gradient is memory that the passes take, and no two share any.");
+
+static PyObject *py_gather(PyObject *Py_UNUSED(module), PyObject *sequence)
+{
+    PyObject *parameters = PySequence_Tuple(sequence), *result = NULL;
+    if (!parameters)
+        return NULL;
+    Py_ssize_t n = PyTuple_GET_SIZE(parameters);
+    Gathered all = {PyList_New(0), PyList_New(0), PyMem_New(Stretch, (size_t)n), 0, 0, false};
+    bool plain = all.gradients && all.owners && all.stretches;
+    for (Py_ssize_t i = 0; plain && i < n; i++)
+        plain = gather_one(&all, PyTuple_GET_ITEM(parameters, i), i);
+    if (plain && !overlap(all.stretches, all.n))
+        result = Py_BuildValue("OOLO", all.gradients, all.owners, all.elements, all.has_float64 ? Py_True : Py_False);
+    else if (!PyErr_Occurred())
+        result = Py_NewRef(Py_None);
+    Py_XDECREF(all.gradients);
+    Py_XDECREF(all.owners);
+    PyMem_Free(all.stretches);
+    Py_DECREF(parameters);
+    return result;
+}
+
 static PyMethodDef METHODS[] = {
     {"bind", py_bind, METH_VARARGS, bind_doc},
     {"measure", py_measure, METH_VARARGS, measure_doc},
     {"scale", py_scale, METH_VARARGS, scale_doc},
     {"clamp", py_clamp, METH_VARARGS, clamp_doc},
     {"clip_units", py_clip_units, METH_VARARGS, clip_units_doc},
+    {"gather", py_gather, METH_O, gather_doc},
     {"count_exponents", py_count_exponents, METH_VARARGS, count_exponents_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -374,6 +514,5 @@ static PyModuleDef MODULE = {
 
 PyMODINIT_FUNC PyInit__cpu(void)
 {
-    name_cdata = PyUnicode_InternFromString("_cdata");
-    return name_cdata ? PyModule_Create(&MODULE) : NULL;
+    return PyModule_Create(&MODULE);
 }

@@ -1,9 +1,9 @@
 """The passes in C, for float32, float64, bfloat16 and float16 on the CPU.
 
-Dense memory, in whatever order of dimensions, is read and written as it lies; tensors that are not dense, and subclasses
-of Tensor, go through `eager` one by one, as do norms other than p = 1, 2 and inf. The work is cut into chunks that
-torch's own thread pool takes (`torch.set_num_threads` holds), without the GIL. Results do not depend on how many
-threads there are. Unless float64 itself overflows, norms do not: squares are summed in float64.
+Dense memory, in whatever order of dimensions, is read and written as it lies. Tensors that are not dense and subclasses
+of Tensor go through `eager` one by one; norms other than p = 1, 2 and inf do altogether. The work is cut into chunks
+that torch's own threads take (`torch.set_num_threads` holds), without the GIL. Results do not depend on how many threads
+there are. Sums are float64, so float32 norms neither overflow nor underflow; float64 ones overflow as torch's do.
 """
 
 import math
@@ -22,7 +22,7 @@ except ImportError as error:
 
 name = "cpu"
 
-pooled = _cpu.bind(torch._C.__file__, Tensor, torch.nn.Parameter)
+pooled = _cpu.bind(torch._C.__file__, torch.empty(0), torch.nn.Parameter(torch.empty(0)))
 """Whether torch's thread pool was found; without it the passes run on the calling thread."""
 
 POWERS = {math.inf: 0, 1.0: 1, 2.0: 2}  # p -> the number that C knows it by

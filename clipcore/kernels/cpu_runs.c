@@ -188,7 +188,7 @@ static bool measured_within(Run block, double limit, bool square, Part *part)
 void run_clamp(Run run, double limit, bool square, Part *part)
 {
     limit = rounded_to(run.kind, limit);
-    bool likely = true;
+    bool likely = false;
     for (int64_t first = 0; first < run.numel; first += BLOCK) {
         Run block = block_at(run, first);
         int64_t changed = part->changed;
