@@ -1,0 +1,93 @@
+"""The golden file speaks for both sides: the page's tests read the same messages."""
+
+import json
+import math
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from server import protocol
+from server.protocol import MAX_METRICS, MAX_ROWS, Columns, from_browser, from_trainer, to_browser, to_trainer
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "messages.json").read_text())
+ADAPTERS: dict[str, TypeAdapter] = {
+    "trainer_to_server": from_trainer,
+    "server_to_trainer": to_trainer,
+    "browser_to_server": from_browser,
+    "server_to_browser": to_browser,
+}
+UNIONS = {
+    "trainer_to_server": protocol.FromTrainer,
+    "server_to_trainer": protocol.ToTrainer,
+    "browser_to_server": protocol.FromBrowser,
+    "server_to_browser": protocol.ToBrowser,
+}
+EXAMPLES = [(way, message) for way, messages in GOLDEN.items() for message in messages]
+
+HELLO = GOLDEN["trainer_to_server"][0]
+STEPS = GOLDEN["trainer_to_server"][1]
+
+
+def columns(**changed):
+    return {"step": [1], "time": [1.0], "mode": ["norm"], **changed}
+
+
+@pytest.mark.parametrize(("way", "message"), EXAMPLES, ids=[f"{way}-{message['type']}" for way, message in EXAMPLES])
+def test_golden_message_survives_a_round_trip(way, message):
+    """What is parsed is written back as it was, with NaN and the infinities as strings."""
+    parsed = ADAPTERS[way].validate_json(json.dumps(message))
+    assert json.loads(parsed.model_dump_json()) == message
+
+
+@pytest.mark.parametrize("way", ADAPTERS)
+def test_every_message_has_an_example(way):
+    """No message type is missing from the golden file, and none is in it that the wire does not know."""
+    types: tuple[type[BaseModel], ...] = get_args(get_args(UNIONS[way])[0])
+    assert {message["type"] for message in GOLDEN[way]} == {type_.model_fields["type"].default for type_ in types}
+
+
+def test_every_step_metric_is_in_the_example():
+    """The example of a batch carries all columns that a Clipper's step has."""
+    assert set(protocol.STEP_METRICS) <= STEPS["columns"].keys()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_nonfinite_numbers_travel_as_strings(value):
+    """NaN and the infinities are strings in JSON and floats in Python, in columns and inside a patch."""
+    written = Columns(**columns(norm=[value])).model_dump_json()
+    assert json.loads(written)["norm"] == [{"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]]
+    (read,) = Columns.model_validate_json(written).metrics["norm"]
+    assert repr(read) == repr(value)
+    control = protocol.Control(id="c", patch={"max_norm": value})
+    assert json.loads(control.model_dump_json())["patch"]["max_norm"] in ("NaN", "Infinity", "-Infinity")
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        ({**HELLO, "surprise": 1}, "surprise"),
+        ({**HELLO, "run": "../etc/passwd"}, "run"),
+        ({**HELLO, "run": "a" * 65}, "run"),
+        ({**HELLO, "name": ""}, "name"),
+        ({**HELLO, "started": None}, "started"),
+        ({**STEPS, "seq": 0}, "seq"),
+        ({**STEPS, "seq": 2**53}, "seq"),
+        ({**STEPS, "columns": columns(step=[-1])}, "step"),
+        ({**STEPS, "columns": columns(norm=["abc"])}, "norm"),
+        ({**STEPS, "columns": columns(norm=[1.0, 2.0])}, "'norm' has 2 rows where step has 1"),
+        ({**STEPS, "columns": columns(**{"no spaces": [1.0]})}, "no spaces"),
+        ({**STEPS, "columns": columns(**{f"m{n}": [1.0] for n in range(MAX_METRICS + 1)})}, f"{MAX_METRICS}"),
+        (
+            {**STEPS, "columns": {name: [1] * (MAX_ROWS + 1) for name in ("step", "time")} | {"mode": []}},
+            f"{MAX_ROWS}",
+        ),
+        ({"type": "unheard of"}, "unheard of"),
+        ([], "object"),
+    ],
+)
+def test_what_is_no_message_is_refused(message, complaint):
+    """The complaint names what is wrong."""
+    with pytest.raises(ValidationError, match=complaint):
+        from_trainer.validate_json(json.dumps(message))
