@@ -106,8 +106,7 @@ class Hub:
         return run
 
     async def _forget_old(self) -> None:
-        idle = [run for run in self._runs.values() if run.trainer is None and run.known.state != "starting"]
-        for run in idle[: max(0, len(self._runs) - self._keep_runs)]:
+        while len(self._runs) > self._keep_runs and (run := next(filter(_idle, self._runs.values()), None)):
             del self._runs[run.known.id]
             self._list_changed()
             self._publish(run)  # its viewers see that it is not in the list any more
@@ -120,7 +119,7 @@ class Hub:
         """Let a trainer feed its run, known or new, within this context; one that feeds it already is sent away."""
         now = time.time()
         run = self._runs.get(hello.run) or await self._create(
-            RunInfo(id=hello.run, name=hello.name, state="starting", created=now, updated=now)
+            RunInfo(id=hello.run, name=hello.name, state="running", created=now, updated=now)
         )
         replaced, run.trainer = run.trainer, trainer
         try:
@@ -337,6 +336,10 @@ class Hub:
 def _load(store: Store, stored: StoredRun) -> LiveRun:
     lines = store.lines(stored.info.id, newest=KEPT_LINES)
     return LiveRun(stored.info, stored.note, lines, store.layers(stored.info.id))
+
+
+def _idle(run: LiveRun) -> bool:
+    return run.trainer is None and run.known.state != "starting"
 
 
 def _loop_state(event: Event) -> LoopState:

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/api/runs")
 
 #: A request is answered "pending" after so long; a paused training obeys when it goes on.
 ANSWER_TIMEOUT_S = 5.0
-MAX_POINTS = 20_000
+MAX_POINTS = 100_000
 MAX_SEQ = 2**53 - 1
 
 
