@@ -47,11 +47,15 @@ const LINES = {
   clamped: { width: 1.25 },
   loss: { width: 1.25 },
   other: { width: 1.25, dash: "2px,2px" },
+  trend: { width: 1.75 },
 };
+
+/** Lines that go faint behind a trend. */
+const RAW = ["before", "after", "loss"];
 
 const COLOURS = [
   "ink", "muted", "hairline", "surface", "bad", "threshold",
-  "before", "after", "largest", "coef", "clamped", "loss", "other",
+  "before", "after", "largest", "coef", "clamped", "loss", "other", "trend",
 ];
 /** @typedef {Record<string, string>} Palette */
 
@@ -266,13 +270,14 @@ export class Chart {
  * @param {Palette} palette
  * @returns {Options[]}
  */
-function lineTraces({ lines, crosses, y }, palette) {
+function lineTraces({ lines, crosses, y, faint }, palette) {
   const traces = lines.map(({ role, name, x, y: values }) => ({
     type: "scatter",
     mode: role === "other" ? "lines+markers" : "lines",
     name,
     x,
     y: y.type === "log" ? values.map((value) => (value === 0 ? y.lo : value)) : values,
+    opacity: faint && RAW.includes(role) ? 0.35 : 1,
     line: { ...LINES[role], color: palette[role], simplify: false },
     marker: { size: 4, color: palette[role] },
   }));

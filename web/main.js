@@ -4,6 +4,7 @@ import { getRules } from "./api.js";
 import { backFill } from "./backfill.js";
 import { loadPlotly } from "./charts.js";
 import { Frames } from "./lib/frames.js";
+import { fromQuery, toQuery } from "./lib/url.js";
 import { Socket } from "./socket.js";
 import { Store } from "./store.js";
 import { bannerView } from "./views/banner.js";
@@ -29,7 +30,7 @@ const socket = new Socket(url, {
   onMessage: (message) => store.receive(message),
   onConnection: (connection) => store.setConnection(connection),
 });
-const store = new Store((message) => socket.send(message), new URLSearchParams(location.search).get("run"));
+const store = new Store((message) => socket.send(message), fromQuery(location.search));
 const frames = new Frames((frame) => requestAnimationFrame(frame), () => performance.now());
 
 const control = new ControlView(find(document, "#control", HTMLFormElement), store, (sentence) => setText(element("#announce"), sentence));
@@ -39,6 +40,10 @@ logView(element("#events"), store);
 noticeView(element("#notice"), store);
 rangeView(element("#norm .tools"), store);
 backFill(store);
+store.watch(["view", "run"], () => {
+  const query = toQuery(store.place);
+  if (query !== location.search) history.replaceState(null, "", query || location.pathname);
+});
 
 for (const draw of [statusView(element(".bar"), store), nowView(element("#now"), store), titleView(store)]) {
   store.watch(["rows", "run", "connection"], frames.add(draw, { every: 250 }));
@@ -51,6 +56,7 @@ keysView(element("#keys"), [
   bind(" ", "freeze the charts, or let them go on", () => store.toggleFrozen(), "space"),
   bind("f", "follow the newest steps", () => store.look({ range: null })),
   bind("l", "logarithmic or linear norm axis", () => store.look({ log: !store.view.log })),
+  bind("s", "smooth the norm and the loss", () => store.look({ smooth: !store.view.smooth })),
   bind("[", "half the threshold", () => control.scale(0.5)),
   bind("]", "twice the threshold", () => control.scale(2)),
   { shown: "1 … 8", does: "choose the mode", action: (key) => (/^[1-8]$/.test(key) ? () => control.chooseMode(Number(key) - 1) : null) },

@@ -10,6 +10,7 @@ import { Gaps } from "./lib/gaps.js";
 import { LayerHistory } from "./lib/layers.js";
 import { StepTable } from "./lib/table.js";
 import { followRange } from "./lib/scale.js";
+import { HOME } from "./lib/url.js";
 import { toColumns } from "./lib/wire.js";
 
 /** @typedef {import("./lib/wire.js").Patch} Patch */
@@ -38,6 +39,7 @@ import { toColumns } from "./lib/wire.js";
  * @property {[lo: number, hi: number] | null} range  steps; null follows the newest
  * @property {number} width  steps shown while following; Infinity for all
  * @property {boolean} log  the norm's axis is logarithmic
+ * @property {boolean} smooth  averages are drawn, and the raw lines faint
  * @property {number | null} frozen  seq of the newest row the charts show while they are paused
  */
 
@@ -68,7 +70,7 @@ export class Store {
   rules = {};
   notice = "";
   /** @type {View} */
-  view = { range: null, width: 1000, log: true, frozen: null };
+  view;
 
   /** @type {string | null} the run a person chose; null shows the newest */
   #chosen;
@@ -80,11 +82,21 @@ export class Store {
 
   /**
    * @param {(message: BrowserMessage) => boolean} send  false when there is no connection
-   * @param {string | null} chosen  the run to show first
+   * @param {import("./lib/url.js").Place} [place]  what to show first
    */
-  constructor(send, chosen) {
+  constructor(send, { run, ...view } = HOME) {
     this.#send = send;
-    this.#chosen = chosen;
+    this.#chosen = run;
+    this.view = { ...view, frozen: null };
+  }
+
+  /**
+   * What is shown, as a link would name it.
+   * @returns {import("./lib/url.js").Place}
+   */
+  get place() {
+    const { range, width, log, smooth } = this.view;
+    return { run: this.#chosen, range, width, log, smooth };
   }
 
   /**
@@ -270,7 +282,7 @@ export class Store {
     this.layers.clear();
     this.change = null;
     this.draft = null;
-    this.view = { ...this.view, range: null, frozen: null };
+    if (this.run) this.view = { ...this.view, range: null, frozen: null };
   }
 
   /** @param {LogEntry} entry */

@@ -12,8 +12,8 @@ test("a change reads as parameter, before and after", () => {
   assert.equal(describe({ max_norm: [1, "Infinity"] }), "max_norm 1 → inf");
 });
 
-test("a mark is labelled with the mode when it changed, else with the parameter's values", () => {
-  assert.equal(shortLabel({ max_norm: [2, 1] }), "2 → 1");
+test("a mark is labelled with the mode when it changed, else with the first parameter", () => {
+  assert.equal(shortLabel({ max_norm: [2, 1], norm_type: [2, 1] }), "max_norm 2 → 1");
   assert.equal(shortLabel({ clip_value: [null, 0.1], mode: ["norm", "value"] }), "norm → value");
 });
 

@@ -20,7 +20,7 @@ function scene(steps, columns, mode = "norm", log = []) {
   const seq = Float64Array.from({ length: steps }, (_, i) => i + 1);
   const table = new StepTable();
   table.add(new Map([["seq", seq], ["step", seq], ...Object.entries(columns).map(([name, f]) => /** @type {const} */ ([name, seq.map(f)]))]));
-  return { table, shown: steps, range: [1, steps], mode, log };
+  return { table, shown: steps, range: [1, steps], mode, log, smooth: false };
 }
 
 /**
@@ -46,6 +46,13 @@ test("where there is no threshold its line breaks off, and nothing is marked as 
   const figure = normFigure(scene(5, { norm: () => 1, clipped_norm: () => 1, threshold: (s) => (s === 3 ? NaN : 1) }), WIDTH, true);
   assert.deepEqual([...(figure.lines[2]?.y ?? [])], [1, 1, NaN, 1, 1]);
   assert.equal(figure.crosses.length, 0);
+});
+
+test("smoothed, the average is drawn over a faint raw line, and starts level with the lines", () => {
+  const figure = normFigure({ ...scene(1000, { norm: () => 2 }), range: [500, 600], smooth: true }, WIDTH, true);
+  const trend = figure.lines.at(-1);
+  assert.equal(figure.faint, true);
+  assert.deepEqual([trend?.role, trend?.x[0], trend?.y[0]], ["trend", 499, 2]);
 });
 
 test("in value mode the largest element joins the chart, since it is what clip_value bounds", () => {
@@ -92,15 +99,15 @@ test("changes are marked at the first step that obeyed, labelled where there is 
   const log = [changed(100, [4, 2]), changed(500, [2, 1]), changed(520, [1, 0.5])];
   const { marks } = frame(scene(1000, {}, "norm", log), WIDTH);
   assert.deepEqual(marks, [
-    { step: 100, label: "4 → 2", side: "right" },
+    { step: 100, label: "max_norm 4 → 2", side: "right" },
     { step: 500, label: "", side: "left" },
-    { step: 520, label: "1 → 0.5", side: "right" },
+    { step: 520, label: "max_norm 1 → 0.5", side: "right" },
   ]);
 });
 
 test("the newest change is always labelled, at the edge on its left", () => {
   const { marks } = frame(scene(1000, {}, "norm", [changed(995, [1, 0.5])]), WIDTH);
-  assert.deepEqual(marks, [{ step: 995, label: "1 → 0.5", side: "left" }]);
+  assert.deepEqual(marks, [{ step: 995, label: "max_norm 1 → 0.5", side: "left" }]);
 });
 
 test("what was rejected, or lies outside the range, is not marked", () => {

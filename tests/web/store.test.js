@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
+import { HOME } from "../../web/lib/url.js";
 import { parse } from "../../web/lib/wire.js";
 import { Store } from "../../web/store.js";
 
@@ -42,7 +43,7 @@ function rows(first, last) {
 function live(chosen = null) {
   /** @type {BrowserMessage[]} */
   const sent = [];
-  const store = new Store((message) => sent.push(message) > 0, chosen);
+  const store = new Store((message) => sent.push(message) > 0, { ...HOME, run: chosen });
   store.setConnection({ state: "live", attempt: 0 });
   return { store, sent };
 }
@@ -79,6 +80,14 @@ test("a snapshot that does not resume replaces the rows", () => {
   store.receive(snapshot());
   store.receive(snapshot({ rows: rows(10, 12) }));
   assert.deepEqual([...store.table.column("seq")], [10, 11, 12]);
+});
+
+test("the steps that a link names stay on show when its run comes in, not when another is chosen", () => {
+  const store = new Store(() => true, { ...HOME, run: "a1", range: [1, 2] });
+  store.receive(snapshot());
+  assert.deepEqual(store.range, [1, 2]);
+  store.receive(snapshot({ run: { ...run, id: "b2" } }));
+  assert.equal(store.view.range, null);
 });
 
 test("rows of another run are not mixed in", () => {
@@ -118,7 +127,7 @@ test("a change that was pending when the line was cut is settled from the log", 
 });
 
 test("a change without a connection is rejected at once", () => {
-  const store = new Store(() => false, null);
+  const store = new Store(() => false);
   store.receive(snapshot());
   store.control({ max_norm: 0.5 });
   assert.equal(store.change?.state, "rejected");

@@ -48,6 +48,13 @@ test("a metric first logged later is not logged before", () => {
   assert.deepEqual([...table.column("never")], [NOT_LOGGED, NOT_LOGGED, NOT_LOGGED]);
 });
 
+test("of a metric logged now and then, the last value holds", () => {
+  const table = new StepTable();
+  table.add(new Map([["seq", Float64Array.of(1, 2, 3, 4)], ["val_loss", Float64Array.of(NOT_LOGGED, 2.5, NOT_LOGGED, 2.25)]]));
+  assert.deepEqual([0, 1, 2, 3].map((row) => table.lastLogged("val_loss", row)), [NOT_LOGGED, 2.5, 2.5, 2.25]);
+  assert.equal(table.lastLogged("never", 3), NOT_LOGGED);
+});
+
 test("a full table stays within its capacity and keeps the newest half whole", () => {
   const table = new StepTable(4000);
   for (let first = 1; first < 20_000; first += 50) table.add(rows(first, first + 49));

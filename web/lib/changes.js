@@ -30,11 +30,11 @@ export function describe(changes) {
 /**
  * The label of a mark on a chart, where room is short: the mode when it changed, else the first parameter.
  * @param {Changes} changes
- * @returns {string} "norm → value", "2 → 1"
+ * @returns {string} "norm → value", "max_norm 2 → 1"
  */
 export function shortLabel(changes) {
-  const [before, after] = changes.mode ?? Object.values(changes)[0];
-  return before === null ? exact(after) : `${exact(before)} → ${exact(after)}`;
+  if (changes.mode) return changes.mode.map(exact).join(" → ");
+  return describe(Object.fromEntries(Object.entries(changes).slice(0, 1)));
 }
 
 /**

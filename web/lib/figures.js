@@ -7,10 +7,11 @@
 import { changesOf, shortLabel } from "./changes.js";
 import { extremes, gather, nonfinite, span } from "./decimate.js";
 import { linearAxis, linearTicks, logAxis } from "./scale.js";
+import { smooth } from "./smooth.js";
 
 /** @typedef {import("./scale.js").Axis} Axis */
 /** @typedef {import("./table.js").StepTable} StepTable */
-/** @typedef {"before" | "after" | "threshold" | "largest" | "coef" | "clamped" | "loss" | "other"} Role */
+/** @typedef {"before" | "after" | "threshold" | "largest" | "coef" | "clamped" | "loss" | "other" | "trend"} Role */
 /** @typedef {{role: Role, name: string, x: Float64Array, y: Float64Array}} Line */
 /** @typedef {{step: number, label: string, side: "left" | "right"}} Mark  an applied change; "" where a label has no room */
 
@@ -22,6 +23,7 @@ import { linearAxis, linearTicks, logAxis } from "./scale.js";
  * @property {Float64Array} crosses  steps with a non-finite value
  * @property {Mark[]} marks
  * @property {string} note  a sentence where there is nothing to draw
+ * @property {boolean} faint  the raw lines only back a trend
  */
 
 /**
@@ -32,13 +34,15 @@ import { linearAxis, linearTicks, logAxis } from "./scale.js";
  * @property {[lo: number, hi: number]} range  steps
  * @property {string} mode  the clipper's, now
  * @property {import("./wire.js").LogEntry[]} log
+ * @property {boolean} smooth  draw averages over the raw lines
  */
 
 /** @typedef {{role: Role, name: string}} Source  a column and how it is drawn */
 
 const PIXELS_PER_BIN = 2;
-const PIXELS_PER_LABEL = 88;
+const PIXELS_PER_LABEL = 128;
 const PIXELS_PER_TICK = 72;
+const MEMORY_STEPS = 50;
 const LOSS = /(^|[_./-])loss$/;
 
 /** Rows of one scene, found once and read by column. */
@@ -73,6 +77,19 @@ class Rows {
     return { role, name, x: gather(this.#steps, rows), y: gather(column, rows) };
   }
 
+  /**
+   * The average over about the last fifty steps.
+   * @param {string} name
+   * @returns {Line}
+   */
+  trend(name) {
+    const from = Math.max(0, this.#rows[0] - 5 * MEMORY_STEPS);
+    const steps = this.#steps.subarray(from, this.#rows[1]);
+    const averaged = smooth(steps, this.#table.column(name).subarray(from, this.#rows[1]), MEMORY_STEPS);
+    const rows = extremes(steps, averaged, this.#window, [this.#rows[0] - from, steps.length]);
+    return { role: "trend", name: `${name} (average)`, x: gather(steps, rows), y: gather(averaged, rows) };
+  }
+
   /** @param {string} name */
   crosses(name) {
     return gather(this.#steps, this.#nonfinite(name));
@@ -99,9 +116,10 @@ export function normFigure(scene, width, log) {
   const lines = [after, before, threshold];
   // clip_value bounds elements, not the norm: it is the largest element that it has to be compared with.
   if (scene.mode === "value") lines.splice(2, 0, rows.line({ role: "largest", name: "max_abs" }));
+  if (scene.smooth) lines.push(rows.trend("norm"));
   const values = lines.map(({ y }) => y);
   const y = log ? logAxis(values) : linearAxis(values, { fromZero: true, wanted: 6 });
-  return { ...frame(scene, width), y, lines, crosses: rows.crosses("norm"), note: "" };
+  return { ...frame(scene, width), y, lines, crosses: rows.crosses("norm"), note: "", faint: scene.smooth };
 }
 
 /**
@@ -114,7 +132,7 @@ export function coefFigure(scene, width) {
   const rows = new Rows(scene, width);
   const lines = [rows.line({ role: "coef", name: "coef" })];
   const y = { type: /** @type {const} */ ("linear"), lo: 0, hi: 1.2, ticks: linearTicks(0, 1, 4) };
-  return { ...frame(scene, width), y, lines, crosses: rows.crosses("coef"), note: "" };
+  return { ...frame(scene, width), y, lines, crosses: rows.crosses("coef"), note: "", faint: false };
 }
 
 /**
@@ -130,7 +148,7 @@ export function clampedFigure(scene, width) {
   const axis = linearAxis([line.y], { fromZero: true });
   const y = none ? { ...axis, ticks: [] } : axis;
   const note = none ? whyNothingIsClamped(scene.mode) : "";
-  return { ...frame(scene, width), y, lines: none ? [] : [line], crosses: new Float64Array(0), note };
+  return { ...frame(scene, width), y, lines: none ? [] : [line], crosses: new Float64Array(0), note, faint: false };
 }
 
 /** @param {string} mode */
@@ -149,10 +167,11 @@ function whyNothingIsClamped(mode) {
 export function lossFigure(scene, width) {
   const rows = new Rows(scene, width);
   const lines = lossSources(scene.table).map((source) => rows.line(source));
+  if (scene.smooth && lines.length) lines.push(rows.trend("loss"));
   const axis = linearAxis(lines.map((line) => line.y));
   const y = lines.length ? axis : { ...axis, ticks: [] };
   const note = lines.length ? "" : "No loss is logged: run.log(stats, loss=loss)";
-  return { ...frame(scene, width), y, lines, crosses: rows.crosses("loss"), note };
+  return { ...frame(scene, width), y, lines, crosses: rows.crosses("loss"), note, faint: scene.smooth };
 }
 
 /**

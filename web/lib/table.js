@@ -58,6 +58,18 @@ export class StepTable {
     return this.#columns.get(name)?.[row] ?? NOT_LOGGED;
   }
 
+  /**
+   * The newest value logged at a row or before it: of a metric that is not logged every step, the one that holds.
+   * @param {string} name
+   * @param {number} row
+   * @returns {number}
+   */
+  lastLogged(name, row) {
+    const column = this.column(name);
+    while (row > 0 && column[row] === NOT_LOGGED) row--;
+    return column[row] ?? NOT_LOGGED;
+  }
+
   /** Forget every row. */
   clear() {
     this.#columns = new Map([["seq", new Float64Array(0)]]);

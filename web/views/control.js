@@ -19,6 +19,8 @@ export class ControlView {
   #mode;
   #bound;
   #boundName;
+  #halve;
+  #double;
   #slider;
   #answer;
   #inForce;
@@ -41,6 +43,8 @@ export class ControlView {
     this.#bound = find(form, "#bound", HTMLInputElement);
     this.#boundName = find(form, "#bound-name", HTMLElement);
     this.#slider = find(form, "#slider", HTMLInputElement);
+    this.#halve = find(form, "#halve", HTMLButtonElement);
+    this.#double = find(form, "#double", HTMLButtonElement);
     this.#answer = find(form, "#answer", HTMLElement);
     this.#inForce = find(form, "#in-force", HTMLElement);
     this.#undo = find(form, "#undo", HTMLButtonElement);
@@ -94,6 +98,10 @@ export class ControlView {
     return this.#store.rules[this.#shownMode];
   }
 
+  get #boundControls() {
+    return [this.#bound, this.#slider, this.#halve, this.#double];
+  }
+
   #listen() {
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -102,8 +110,8 @@ export class ControlView {
     this.#mode.addEventListener("change", () => this.chooseMode(this.#mode.selectedIndex));
     this.#bound.addEventListener("input", () => this.#editBound(this.#bound.value));
     this.#slider.addEventListener("input", () => this.#editBound(write(this.#fromSlider(Number(this.#slider.value)))));
-    find(this.#form, "#halve", HTMLButtonElement).addEventListener("click", () => this.scale(0.5));
-    find(this.#form, "#double", HTMLButtonElement).addEventListener("click", () => this.scale(2));
+    this.#halve.addEventListener("click", () => this.scale(0.5));
+    this.#double.addEventListener("click", () => this.scale(2));
     this.#undo.addEventListener("click", () => this.undo());
   }
 
@@ -153,7 +161,7 @@ export class ControlView {
     this.#fill(this.#bound, bound);
     const value = boundOf(draft, this.#control, rules);
     this.#slider.value = String(this.#toSlider(value));
-    for (const element of [this.#bound, this.#slider]) element.disabled ||= !bound;
+    for (const element of this.#boundControls) element.disabled ||= !bound;
     this.#showMore();
     setText(this.#inForce, locked || `in force: ${this.#control.mode}${this.#boundInForce()}`);
     this.#undo.disabled ||= this.#store.lastChange === null;

@@ -14,10 +14,18 @@ const SHOWN = 200;
  */
 export function logView(list, store) {
   store.watch(["log"], () => {
-    const entries = store.log.slice(-SHOWN).reverse();
+    const entries = store.log.filter(isNews).slice(-SHOWN).reverse();
     list.replaceChildren(...entries.map(row));
     if (entries.length === 0) list.append(make("li", { class: "empty" }, "No changes yet"));
   });
+}
+
+/**
+ * A command that was obeyed shows as the state it led to, which has a line of its own.
+ * @param {LogEntry} entry
+ */
+function isNews({ kind, data }) {
+  return !(kind === "applied" && data.command);
 }
 
 /** @param {LogEntry} entry */

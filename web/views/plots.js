@@ -55,8 +55,8 @@ const PLOTS = [
  * @returns {Scene}
  */
 export function sceneOf(store) {
-  const { table, shownRows, range, log, run } = store;
-  return { table, shown: shownRows, range, mode: String(run?.control.mode ?? ""), log };
+  const { table, shownRows, range, log, run, view } = store;
+  return { table, shown: shownRows, range, mode: String(run?.control.mode ?? ""), log, smooth: view.smooth };
 }
 
 /**
@@ -110,7 +110,7 @@ export class PlotView {
     const names = sources.map(({ name }) => name);
     if (names.join() !== [...this.#values.keys()].join()) this.#makeReadout(sources);
     for (const [name, element] of this.#values) {
-      setText(element, valueWords(name, row < 0 ? NOT_LOGGED : this.#store.table.at(name, row)));
+      setText(element, valueWords(name, row < 0 ? NOT_LOGGED : this.#store.table.lastLogged(name, row)));
     }
   }
 

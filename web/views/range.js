@@ -10,12 +10,15 @@ export function rangeView(tools, store) {
   const follow = find(tools, "#follow", HTMLButtonElement);
   const width = find(tools, "#width", HTMLSelectElement);
   const log = find(tools, "#log-axis", HTMLButtonElement);
+  const smooth = find(tools, "#smooth", HTMLButtonElement);
   follow.addEventListener("click", () => store.look({ range: null }));
   width.addEventListener("change", () => store.look({ range: null, width: width.value === "all" ? Infinity : Number(width.value) }));
   log.addEventListener("click", () => store.look({ log: !store.view.log }));
+  smooth.addEventListener("click", () => store.look({ smooth: !store.view.smooth }));
   store.watch(["view"], () => {
     follow.hidden = store.view.range === null;
     width.value = store.view.width === Infinity ? "all" : String(store.view.width);
+    smooth.setAttribute("aria-pressed", String(store.view.smooth));
     log.setAttribute("aria-pressed", String(store.view.log));
   });
 }

@@ -1,0 +1,20 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { fromQuery, HOME, toQuery } from "../../web/lib/url.js";
+
+test("a fresh page has no query, and none gives a fresh page", () => {
+  assert.equal(toQuery(HOME), "");
+  assert.deepEqual(fromQuery(""), HOME);
+});
+
+test("a link shows the same view", () => {
+  /** @type {import("../../web/lib/url.js").Place} */
+  const place = { run: "a1b2", range: [1200, 1800], width: Infinity, log: false, smooth: true };
+  assert.equal(toQuery(place), "?run=a1b2&steps=1200-1800&last=all&axis=linear&smooth=on");
+  assert.deepEqual(fromQuery(toQuery(place)), place);
+});
+
+test("what cannot be read is as on a fresh page", () => {
+  for (const search of ["?steps=9", "?steps=20-10", "?steps=a-b", "?last=-5", "?last=many"]) assert.deepEqual(fromQuery(search), HOME, search);
+});

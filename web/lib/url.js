@@ -1,0 +1,47 @@
+/** The view in the page's address, so that a link shows the same picture. */
+
+/**
+ * @typedef {object} Place
+ * @property {string | null} run  null for the newest
+ * @property {[lo: number, hi: number] | null} range  steps; null follows the newest
+ * @property {number} width  steps shown while following; Infinity for all
+ * @property {boolean} log
+ * @property {boolean} smooth
+ */
+
+/** @type {Place} */
+export const HOME = { run: null, range: null, width: 1000, log: true, smooth: false };
+
+/**
+ * The query of a place; what is as on a fresh page is left out.
+ * @param {Place} place
+ * @returns {string} "" or "?run=a1b2&steps=1200-1800"
+ */
+export function toQuery({ run, range, width, log, smooth }) {
+  const query = new URLSearchParams();
+  if (run !== null) query.set("run", run);
+  if (range) query.set("steps", range.map((step) => Math.round(step)).join("-"));
+  if (width !== HOME.width) query.set("last", width === Infinity ? "all" : String(width));
+  if (!log) query.set("axis", "linear");
+  if (smooth) query.set("smooth", "on");
+  return query.size ? `?${query}` : "";
+}
+
+/**
+ * The place that a query names; what cannot be read is as on a fresh page.
+ * @param {string} search
+ * @returns {Place}
+ */
+export function fromQuery(search) {
+  const query = new URLSearchParams(search);
+  const steps = /^(\d+)-(\d+)$/.exec(query.get("steps") ?? "");
+  const last = query.get("last");
+  const width = last === "all" ? Infinity : Number(last);
+  return {
+    run: query.get("run"),
+    range: steps && Number(steps[1]) < Number(steps[2]) ? [Number(steps[1]), Number(steps[2])] : null,
+    width: width >= 1 ? width : HOME.width,
+    log: query.get("axis") !== "linear",
+    smooth: query.get("smooth") === "on",
+  };
+}
