@@ -1,0 +1,162 @@
+"""Trainings as child processes of the server: started, asked to end, and explained when they end by themselves.
+
+A child lives no longer than its server, however that ends: its standard input is a pipe that closes with the server
+(see `server.worker`).
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import uuid
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import JsonValue
+
+from server.workloads import find
+from server.workloads.options import Options
+
+log = logging.getLogger("clipcore.server")
+
+Outcome = Literal["finished", "stopped", "failed"]
+
+MAX_WORKERS = 2
+STOP_GRACE_S = 10.0  # for the step at hand and the delivery of what is left
+CLOSE_GRACE_S = 2.0  # the server itself is expected to end within seconds
+KEPT_OUTPUT_BYTES = 50_000  # a traceback is at the end
+
+_PACKAGES = Path(__file__).parents[1]
+
+
+@dataclass
+class _Worker:
+    process: Process
+    watch: asyncio.Task[None]
+    asked: str = ""  # why it was asked to end
+
+
+class Supervisor:
+    """Starts and ends the server's workers.
+
+    Args:
+        url: where workers reach this server, http.
+        token: what they show it, if it asks for one.
+        on_start: awaited as `on_start(run_id, workload, config)` before a worker is started.
+        on_exit: awaited as `on_exit(run_id, state, reason)` when it has ended; what the worker told the server itself
+            about its end is more exact.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        on_start: Callable[[str, str, dict[str, JsonValue]], Awaitable[None]],
+        on_exit: Callable[[str, Outcome, str], Awaitable[None]],
+    ) -> None:
+        self._environment = {"CLIPCORE_URL": url, "CLIPCORE_TOKEN": token or ""}
+        self._on_start = on_start
+        self._on_exit = on_exit
+        self._workers: dict[str, _Worker] = {}
+        self._starting = asyncio.Lock()
+
+    async def start(self, workload: str, config: Mapping[str, JsonValue]) -> str:
+        """Start a worker and return its run's id.
+
+        Raises:
+            ValueError: an unknown workload, an option that is not allowed, or MAX_WORKERS are running already.
+        """
+        options = find(workload).options.parse(config)
+        async with self._starting:
+            if len(self._workers) >= MAX_WORKERS:
+                running = " and ".join(self._workers)
+                raise ValueError(f"at most {MAX_WORKERS} workers may train at a time: stop {running} or wait")
+            run_id = uuid.uuid4().hex[:12]
+            await self._on_start(run_id, workload, options.model_dump(mode="json"))
+            try:
+                process = await self._spawn(run_id, workload, options)
+            except OSError as error:
+                await self._on_exit(run_id, "failed", f"the worker could not be started: {error}")
+            else:
+                watch = asyncio.create_task(self._watch(run_id, process))
+                self._workers[run_id] = _Worker(process, watch)
+                log.info("run %s: %s trains in process %d", run_id, workload, process.pid)
+        return run_id
+
+    async def stop(self, run_id: str) -> None:
+        """Let a worker end after the step at hand; kill it when that takes too long. Returns when it has ended.
+
+        Raises:
+            KeyError: no worker trains this run.
+        """
+        await _end(self._workers[run_id], "asked to stop", STOP_GRACE_S)
+
+    async def close(self) -> None:
+        """End all workers, quickly."""
+        async with self._starting:
+            await asyncio.gather(
+                *(_end(worker, "the server ended", CLOSE_GRACE_S) for worker in self._workers.values())
+            )
+
+    async def _spawn(self, run_id: str, workload: str, options: Options) -> Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "server.worker", workload, options.model_dump_json()),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=STDOUT,
+            cwd=_PACKAGES,  # -m looks here first, and a directory named server may be anywhere else
+            env={
+                "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while a browser wants their core cost 30 x
+                "PYTHONFAULTHANDLER": "1",
+                **os.environ,
+                **self._environment,
+                "CLIPCORE_RUN_ID": run_id,
+            },
+            start_new_session=True,  # Ctrl-C in the server's terminal is the server's to answer
+        )
+
+    async def _watch(self, run_id: str, process: Process) -> None:
+        output = await _last_output(process)
+        code = await process.wait()
+        asked = self._workers.pop(run_id).asked
+        state, reason = _outcome(code, output, asked)
+        log.info("run %s: %s%s", run_id, state, f" ({reason.splitlines()[-1]})" if reason else "")
+        await self._on_exit(run_id, state, reason)
+
+
+async def _last_output(process: Process) -> str:
+    """Read all that a process prints, and keep the end."""
+    assert process.stdout is not None  # it was asked for
+    kept = b""
+    while chunk := await process.stdout.read(4096):
+        kept = (kept + chunk)[-KEPT_OUTPUT_BYTES:]
+    return kept.decode(errors="replace").strip()
+
+
+async def _end(worker: _Worker, why: str, grace_s: float) -> None:
+    worker.asked = worker.asked or why
+    for send in (worker.process.terminate, worker.process.kill):
+        with suppress(ProcessLookupError):
+            send()
+        done, _ = await asyncio.wait([worker.watch], timeout=grace_s)
+        if done:
+            return
+
+
+def _outcome(code: int, output: str, asked: str) -> tuple[Outcome, str]:
+    """What an exit code means, negative for a signal."""
+    if asked and code <= 0:
+        return "stopped", asked
+    if code == 0:
+        return "finished", ""
+    if code > 0:
+        return "failed", output or f"ended with exit code {code}"
+    name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
+    cause = "killed by SIGKILL (out of memory?)" if name == "SIGKILL" else f"killed by {name}"
+    return "failed", f"{cause}\n\n{output}".strip()
