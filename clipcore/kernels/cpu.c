@@ -242,14 +242,16 @@ static PyObject *result_of(Table *table, bool done)
     return result;
 }
 
-/* The memory of a float64 tensor of exactly `numel` elements, or null with an error set. */
-static double *doubles(PyObject *tensor, int64_t numel)
+/* Points at the memory of a float64 tensor of exactly `numel` elements; or sets an error and returns false. */
+static bool doubles(PyObject *tensor, int64_t numel, double **data)
 {
     Span span;
-    if (read_span(tensor, &span) && span.run.kind == FLOAT64 && span.run.numel == numel)
-        return (double *)span.run.data;
+    if (read_span(tensor, &span) && span.run.kind == FLOAT64 && span.run.numel == numel) {
+        *data = (double *)span.run.data;
+        return true;
+    }
     PyErr_Format(PyExc_ValueError, "expected a dense float64 tensor of %lld elements on the CPU", (long long)numel);
-    return NULL;
+    return false;
 }
 
 static double norm_of(const Tally *tally, int power)
@@ -289,8 +291,8 @@ static PyObject *py_measure(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "OiO:measure", &tensors, &power, &out) || !table_open(&table, tensors))
         return NULL;
     bool done = false;
-    double *rows = doubles(out, 3 * table.n);
-    if (rows) {
+    double *rows;
+    if (doubles(out, 3 * table.n, &rows)) {
         Py_BEGIN_ALLOW_THREADS
         done = pass_measure(table.spans, table.n, power == POWER_TWO, table.parts);
         Py_END_ALLOW_THREADS
@@ -311,8 +313,8 @@ static PyObject *py_scale(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "OOOiO:scale", &tensors, &coef, &norm, &power, &out) || !table_open(&table, tensors))
         return NULL;
     bool done = false;
-    double *coefs = doubles(coef, table.n), *norms = doubles(norm, table.n), *row = doubles(out, table.n);
-    if (coefs && norms && row) {
+    double *coefs, *norms, *row;
+    if (doubles(coef, table.n, &coefs) && doubles(norm, table.n, &norms) && doubles(out, table.n, &row)) {
         Py_BEGIN_ALLOW_THREADS
         done = pass_scale(table.spans, table.n, coefs, power == POWER_TWO, table.parts);
         Py_END_ALLOW_THREADS
@@ -333,8 +335,8 @@ static PyObject *py_clamp(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "OOiO:clamp", &tensors, &limit, &power, &out) || !table_open(&table, tensors))
         return NULL;
     bool done = false;
-    double *bound = doubles(limit, 1), *rows = doubles(out, 5 * table.n);
-    if (bound && rows) {
+    double *bound, *rows;
+    if (doubles(limit, 1, &bound) && doubles(out, 5 * table.n, &rows)) {
         Py_BEGIN_ALLOW_THREADS
         done = pass_clamp(table.spans, table.n, *bound, power == POWER_TWO, table.parts);
         Py_END_ALLOW_THREADS
@@ -369,10 +371,10 @@ static PyObject *py_clip_units(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     bool done = false;
-    double *ratio = doubles(clipping, 1), *floor = doubles(eps, 1), *rows = doubles(out, 5 * table.n);
+    double *ratio, *floor, *rows;
     if (table.n != weight_table.n)
         PyErr_SetString(PyExc_ValueError, "expected a weight for each tensor");
-    else if (ratio && floor && rows) {
+    else if (doubles(clipping, 1, &ratio) && doubles(eps, 1, &floor) && doubles(out, 5 * table.n, &rows)) {
         match_units(&table, &weight_table);
         Py_BEGIN_ALLOW_THREADS
         done = pass_clip_units(table.spans, weight_table.spans, table.n, *ratio, *floor, table.parts);
@@ -395,12 +397,12 @@ static PyObject *py_count_exponents(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "OiO:count_exponents", &tensors, &every, &out) || !table_open(&table, tensors))
         return NULL;
     bool done = false;
-    int64_t *counts = (int64_t *)doubles(out, BINS);
+    double *counts;
     if (every < 1)
         PyErr_Format(PyExc_ValueError, "every must be >= 1, got %d", every);
-    else if (counts) {
+    else if (doubles(out, BINS, &counts)) {
         Py_BEGIN_ALLOW_THREADS
-        done = pass_count_exponents(table.spans, table.n, every, counts);
+        done = pass_count_exponents(table.spans, table.n, every, (int64_t *)counts);
         Py_END_ALLOW_THREADS
     }
     return result_of(&table, done);

@@ -2,8 +2,8 @@
 
 Dense memory, in whatever order of dimensions, is read and written as it lies. Tensors that are not dense and subclasses
 of Tensor go through `eager` one by one; norms other than p = 1, 2 and inf do altogether. The work is cut into chunks
-that torch's own threads take (`torch.set_num_threads` holds), without the GIL. Results do not depend on how many threads
-there are. Sums are float64, so float32 norms neither overflow nor underflow; float64 ones overflow as torch's do.
+that torch's own threads take (`torch.set_num_threads` holds), without the GIL; results do not depend on how many there
+are. Sums are float64, so float32 norms neither overflow nor underflow, and float64 ones overflow as torch's do.
 """
 
 import math

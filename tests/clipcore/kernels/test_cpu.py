@@ -1,0 +1,509 @@
+"""The C kernels against float64, torch's own operations and the eager kernels."""
+
+import math
+import mmap
+import os
+import runpy
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+cpu = pytest.importorskip(
+    "clipcore.kernels.cpu", reason="the C extension is not built: no C compiler", exc_type=ImportError
+)
+from clipcore.kernels import _cpu, eager  # noqa: E402  here, because it is missing where cpu is
+
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+HALVES = [torch.bfloat16, torch.float16]
+POWERS = [1.0, 2.0, math.inf]
+EXACT = 1e-12  # relative: sums are float64, in another order than the reference's
+EAGER = 1e-6  # relative: what the eager kernels promise
+ROOT = Path(__file__).parents[3]
+
+
+def scalar(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def random(*shape: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def dense(dtype: torch.dtype) -> list[Tensor]:
+    """Odd shapes whose elements lie side by side, in several orders of dimensions."""
+    return [
+        random(dtype=dtype),
+        random(0, dtype=dtype),
+        random(3, 0, 2, dtype=dtype),
+        random(1, dtype=dtype),
+        random(123, dtype=dtype),
+        random(70, 60, dtype=dtype).t(),
+        random(2, 3, 5, 7, dtype=dtype).to(memory_format=torch.channels_last),
+        random(4, 1, 6, dtype=dtype).permute(2, 1, 0),
+        random(100_003, dtype=dtype),
+    ]
+
+
+def norm(tensor: Tensor, p: float = 2.0) -> float:
+    return float(torch.linalg.vector_norm(tensor.double(), p)) if tensor.numel() else 0.0
+
+
+def norms(tensors: list[Tensor], p: float = 2.0, rel: float = EXACT) -> object:
+    return pytest.approx([norm(tensor, p) for tensor in tensors], rel=rel, nan_ok=True)
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Bit for bit, but for which NaN it is."""
+    return torch.equal(one.nan_to_num(7.0, math.inf, -math.inf), other.nan_to_num(7.0, math.inf, -math.inf))
+
+
+@pytest.mark.parametrize("p", POWERS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_measure_is_exact(dtype: torch.dtype, p: float) -> None:
+    """A norm agrees with float64 to the last digits, whatever the dtype, shape and memory order."""
+    tensors = dense(dtype)
+    measured = cpu.measure(tensors, p)
+    assert measured.norm.tolist() == norms(tensors, p)
+    assert measured.max_abs.tolist() == [norm(tensor, math.inf) for tensor in tensors]
+    assert measured.nonfinite.tolist() == [0] * len(tensors)
+
+
+@pytest.mark.parametrize("p", [0.5, 3.0, -1.0, 0.0])
+def test_other_norms_are_eager(p: float) -> None:
+    """Norms other than p = 1, 2 and inf are the eager kernels'."""
+    tensors = [tensor for tensor in dense(torch.float32) if tensor.numel()]
+    assert torch.equal(cpu.measure(tensors, p).norm, eager.measure(tensors, p).norm)
+    before = eager.measure(tensors, p).norm
+    assert torch.equal(cpu.scale_(tensors, scalar(0.5), before, p), cpu.measure(tensors, p).norm)
+    clipped = cpu.clamp_(tensors, scalar(0.1), p)
+    assert torch.equal(clipped.norm, cpu.measure(tensors, p).norm)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_tensors_with_gaps(dtype: torch.dtype) -> None:
+    """Tensors with gaps go the eager way in between dense ones, and what lies in the gaps is not touched."""
+    base = random(40, 50, dtype=dtype)
+    untouched = base.clone()
+    tensors = [random(9, dtype=dtype), base[:, 7:31], random(5, dtype=dtype)]
+    measured = cpu.measure(tensors)
+    assert measured.norm.tolist() == norms(tensors, rel=EAGER)
+    written = cpu.scale_(tensors, scalar(0.5), measured.norm)
+    assert written.tolist() == norms(tensors, rel=EAGER)
+    over = [int((tensor.abs() > 0.25).sum()) for tensor in tensors]
+    clipped = cpu.clamp_(tensors, scalar(0.25))
+    assert clipped.norm.tolist() == norms(tensors, rel=EAGER)
+    assert clipped.count.tolist() == over
+    cpu.clip_units_(tensors, [torch.zeros_like(tensor) for tensor in tensors], scalar(1.0), scalar(0.25))
+    assert tensors[1].double().norm(dim=1).max() <= 0.251
+    assert torch.equal(base[:, :7], untouched[:, :7])
+    assert torch.equal(base[:, 31:], untouched[:, 31:])
+
+
+def test_subclasses_are_eager() -> None:
+    """A subclass of Tensor may keep its elements anywhere, so torch's own operations clip it."""
+
+    class Tagged(torch.Tensor):
+        pass
+
+    tensor = random(10, dtype=torch.float32).as_subclass(Tagged)
+    assert _cpu.measure([tensor], 2, torch.empty(3, 1, dtype=torch.float64)) == ([0], [])
+    assert cpu.measure([tensor]).norm.tolist() == norms([tensor], rel=EAGER)
+
+
+def test_float32_neither_overflows_nor_underflows() -> None:
+    """Squares beyond float32's range make no difference; float64's own range is the end."""
+    tensors = [torch.full((4,), 1e20), torch.full((4,), 1e-23), torch.full((4,), 60000.0).half()]
+    assert cpu.measure(tensors).norm.tolist() == pytest.approx([2e20, 2e-23, 120000.0])
+    assert cpu.measure([torch.full((2,), 2e200, dtype=torch.float64)]).norm.item() == math.inf
+
+
+@pytest.mark.parametrize("p", POWERS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_nonfinite_is_seen(dtype: torch.dtype, p: float) -> None:
+    """NaN wins over infinity in norm and maximum; both are counted, wherever they are."""
+    tensors = [random(70_001, dtype=dtype) for _ in range(3)]
+    tensors[0][[3, 40_000]] = math.inf
+    tensors[1][[0, 70_000]] = torch.tensor([-math.inf, math.nan], dtype=dtype)
+    measured = cpu.measure(tensors, p)
+    assert [measured.norm[0].item(), measured.max_abs[0].item()] == [math.inf, math.inf]
+    assert measured.norm[1].isnan()
+    assert measured.max_abs[1].isnan()
+    assert measured.nonfinite.tolist() == [2, 2, 0]
+
+
+@pytest.mark.parametrize("p", POWERS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_scale(dtype: torch.dtype, p: float) -> None:
+    """Each tensor is multiplied by its own coefficient, in float32 at least, and the norms are those as written."""
+    tensors, reference = dense(dtype), dense(dtype)
+    coef = torch.linspace(0.1, 0.9, len(tensors), dtype=torch.float64)
+    written = cpu.scale_(tensors, coef, cpu.measure(tensors, p).norm, p)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    for tensor, original, factor in zip(tensors, reference, coef.to(wide), strict=True):
+        assert torch.equal(tensor, (original.to(wide) * factor).to(dtype))
+        assert tensor.stride() == original.stride()
+    assert written.tolist() == norms(tensors, p)
+
+
+def test_one_coefficient_for_all() -> None:
+    """A 0-d coefficient, of any float dtype, holds for every tensor."""
+    tensors = [torch.full((3,), 8.0), torch.full((2,), 4.0)]
+    written = cpu.scale_(tensors, torch.tensor(0.25), cpu.measure(tensors, math.inf).norm, math.inf)
+    assert written.tolist() == [2.0, 1.0]
+    assert tensors[0].tolist() == [2.0, 2.0, 2.0]
+
+
+def test_coefficient_one_costs_nothing() -> None:
+    """A tensor whose coefficient is 1 is not written; its norm is taken on trust."""
+    tensors = [torch.ones(4), torch.ones(4)]
+    coef = torch.tensor([1.0, 0.5], dtype=torch.float64)
+    written = cpu.scale_(tensors, coef, torch.tensor([123.0, 2.0], dtype=torch.float64))
+    assert written.tolist() == [123.0, 1.0]
+    assert [tensor._version for tensor in tensors] == [0, 1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_negative_coefficient_fills_with_zeros(dtype: torch.dtype) -> None:
+    """Not even NaN and infinity survive a negative coefficient."""
+    tensor = torch.tensor([1.0, math.nan, -math.inf], dtype=dtype)
+    assert cpu.scale_([tensor], scalar(-1.0), cpu.measure([tensor]).norm).tolist() == [0.0]
+    assert tensor.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_scaling_by_nan() -> None:
+    """A NaN coefficient makes every element NaN, as in torch."""
+    tensor = torch.ones(3)
+    assert cpu.scale_([tensor], scalar(math.nan), cpu.measure([tensor]).norm).isnan().all()
+    assert tensor.isnan().all()
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("coef", [0.999, 1 / 3, 1e-4, 5.0, -0.0])
+def test_halves_round_to_nearest_even(dtype: torch.dtype, coef: float) -> None:
+    """Every one of the 65,536 values, scaled, is rounded as torch rounds it: subnormals, overflow and ties."""
+    every = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int32).to(torch.int16).view(dtype)
+    scaled = every.clone()
+    cpu.scale_([scaled], scalar(coef), cpu.measure([scaled]).norm)
+    assert same(scaled, (every.float() * coef).to(dtype))
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_halves_are_read_exactly(dtype: torch.dtype) -> None:
+    """Every one of the 65,536 values is read for what it is."""
+    every = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int32).to(torch.int16).view(dtype)
+    measured = cpu.measure(list(every.unbind()), 1.0)
+    assert same(measured.norm, every.double().abs())
+
+
+@pytest.mark.parametrize("limit", [0.7, 1e-3, 0.0, 3.0, 100.0, math.inf])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_clamp(dtype: torch.dtype, limit: float) -> None:
+    """Elements, count and norms are those of torch's clamp at the limit as the dtype has it."""
+    tensors, reference = dense(dtype), dense(dtype)
+    bound = torch.tensor(limit, dtype=dtype)
+    expected = [tensor.clamp(-bound, bound) for tensor in reference]
+    clipped = cpu.clamp_(tensors, scalar(limit))
+    assert all(map(torch.equal, tensors, expected))
+    assert clipped.before.norm.tolist() == norms(reference)
+    assert clipped.before.max_abs.tolist() == [norm(tensor, math.inf) for tensor in reference]
+    assert clipped.norm.tolist() == norms(expected)
+    assert clipped.count.tolist() == [int((tensor.abs() > bound).sum()) for tensor in reference]
+
+
+@pytest.mark.parametrize("p", POWERS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_clamp_and_nonfinite(dtype: torch.dtype, p: float) -> None:
+    """NaN stays NaN, an infinity becomes the limit; both are counted as what they were."""
+    tensors = [random(5000, dtype=dtype) for _ in range(2)]
+    tensors[0][[1, 4999]] = torch.tensor([math.inf, -math.inf], dtype=dtype)
+    tensors[1][[17, 2500]] = torch.tensor([math.nan, math.inf], dtype=dtype)
+    expected = [tensor.clamp(-0.5, 0.5) for tensor in tensors]
+    clipped = cpu.clamp_(tensors, scalar(0.5), p)
+    assert all(map(same, tensors, expected))
+    assert clipped.before.nonfinite.tolist() == [2, 2]
+    assert clipped.before.max_abs[0] == math.inf
+    assert clipped.before.max_abs[1].isnan()
+    assert clipped.norm.tolist() == norms(expected, p)
+
+
+def test_clamp_writes_only_what_it_must() -> None:
+    """A tensor with nothing to clamp keeps its version."""
+    tensors = [torch.ones(3000), torch.ones(3000)]
+    tensors[1][2999] = 2.0
+    versions = [tensor._version for tensor in tensors]
+    assert cpu.clamp_(tensors, scalar(1.0)).count.tolist() == [0, 1]
+    assert [tensor._version - version for tensor, version in zip(tensors, versions, strict=True)] == [0, 1]
+
+
+def row_norms(tensor: Tensor) -> Tensor:
+    """(rows, 1) float64: over dimensions 1.., or over the whole of a vector."""
+    flat = tensor.double().reshape(1 if tensor.dim() <= 1 else tensor.size(0), -1)
+    return flat.norm(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_clip_units(dtype: torch.dtype) -> None:
+    """Each output row is scaled to clipping * max(row norm of the weights, eps), and no other row is touched."""
+    shapes = [(), (1,), (123,), (30, 40), (6, 3, 5, 5), (3, 40_000), (40_000,), (1, 7), (5, 1)]
+    gradients = [random(*shape, dtype=dtype, seed=1) for shape in shapes]
+    weights = [random(*shape, dtype=dtype, seed=2) for shape in shapes]
+    gradients[3][::2] *= 1e-3
+    gradients[4] = gradients[4].to(memory_format=torch.channels_last)  # rows stay runs of memory, in another order
+    originals = [gradient.clone() for gradient in gradients]
+    clipped = cpu.clip_units_(gradients, weights, scalar(0.5), scalar(1e-3))
+    for gradient, original, weight, count in zip(gradients, originals, weights, clipped.count, strict=True):
+        bound = 0.5 * row_norms(weight).clamp(min=1e-3)
+        before = row_norms(original)
+        over = before > bound
+        assert count == over.sum()
+        expected = torch.where(over, bound, before)
+        assert torch.allclose(row_norms(gradient), expected, rtol=1e-12 if dtype == torch.float64 else 1e-2)
+        rows = slice(None) if gradient.dim() <= 1 else ~over.flatten()
+        assert over.all() if gradient.dim() <= 1 else torch.equal(gradient[rows], original[rows])
+    assert clipped.before.norm.tolist() == norms(originals)
+    assert clipped.norm.tolist() == norms(gradients)
+
+
+def test_units_in_another_order_are_eager() -> None:
+    """Rows that are not runs of memory, in gradient or weight, are clipped all the same."""
+    gradients = [random(30, 40, dtype=torch.float32).t(), random(30, 40, dtype=torch.float32)]
+    weights = [random(40, 30, dtype=torch.float32), random(40, 30, dtype=torch.float32).t()]
+    assert _cpu.clip_units(gradients, weights, scalar(1), scalar(1), torch.empty(5, 2, dtype=torch.float64))[0] == [
+        0,
+        1,
+    ]
+    clipped = cpu.clip_units_(gradients, weights, scalar(0.5), scalar(1e-3))
+    for gradient, weight in zip(gradients, weights, strict=True):
+        assert torch.allclose(row_norms(gradient), 0.5 * row_norms(weight), rtol=1e-5)
+    assert clipped.count.tolist() == [40, 30]
+
+
+def test_a_nan_weight_bounds_nothing() -> None:
+    """A row whose weights hold NaN is left alone."""
+    gradient = torch.ones(2, 3)
+    clipped = cpu.clip_units_([gradient], [torch.tensor([[math.nan] * 3, [0.0] * 3])], scalar(1.0), scalar(1e-3))
+    assert clipped.count.tolist() == [1]
+    assert gradient[0].tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_exponent_is_counted(dtype: torch.dtype) -> None:
+    """The exact histogram has each element in the bin of its float32 exponent, and zeros apart."""
+    tensor = torch.cat(
+        [random(5000, dtype=dtype), torch.tensor([0.0, -0.0, math.nan, math.inf, 1e-41, 1e-7], dtype=dtype)]
+    )
+    counts = cpu.count_exponents([tensor], 1)
+    bits = tensor.float().view(torch.int32) & 0x7FFFFFFF
+    expected = torch.bincount(torch.where(bits == 0, 256, bits >> 23), minlength=257)
+    assert torch.equal(counts, expected)
+
+
+@pytest.mark.parametrize("every", [1, 2, 7, 64, 1_000_000])
+def test_sampled_exponents_are_the_eager_ones(every: int) -> None:
+    """Both kernels look at the same blocks, numbered through all tensors."""
+    tensors = [tensor for dtype in DTYPES for tensor in dense(dtype) if tensor.is_contiguous()]
+    assert torch.equal(cpu.count_exponents(tensors, every), eager.count_exponents(tensors, every))
+
+
+def test_threads_make_no_difference() -> None:
+    """Results are bit for bit the same however many threads there are."""
+    tensors = [random(n, dtype=dtype) for dtype in DTYPES for n in (300_001, 50_000, 7)]
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            written = [tensor.clone() for tensor in tensors]
+            before = cpu.measure(written).norm
+            clipped = cpu.clamp_(written, scalar(1.5))
+            results.append(
+                [before, cpu.scale_(written, scalar(0.3), clipped.norm), cpu.count_exponents(written), *written]
+            )
+    finally:
+        torch.set_num_threads(threads)
+    assert all(map(torch.equal, *results))
+
+
+def test_torch_lends_its_threads() -> None:
+    """The thread pool is found in every torch that we support."""
+    assert cpu.pooled
+
+
+def untouched_zeros(n: int) -> Tensor:
+    """(n,) float16 in pages that take no room until they are written."""
+    pages = mmap.mmap(-1, 2 * n, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=torch.float16)
+
+
+def test_more_than_2_to_31_elements() -> None:
+    """Elements are counted in 64 bits."""
+    huge = untouched_zeros((1 << 31) + 5)
+    huge[0], huge[-1] = 3.0, 4.0
+    clipped = cpu.clamp_([huge], scalar(3.5))
+    assert (clipped.before.norm.item(), clipped.count.item(), huge[-1].item()) == (5.0, 1, 3.5)
+
+
+def test_python_runs_meanwhile() -> None:
+    """A pass holds no interpreter lock."""
+    zeros = untouched_zeros(1 << 28)
+    worker = threading.Thread(target=cpu.measure, args=([zeros],))
+    worker.start()
+    turns = 0
+    while worker.is_alive():
+        turns += 1
+    assert turns > 1000
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_unaligned_memory(dtype: torch.dtype) -> None:
+    """Elements may begin at any address."""
+    values = random(3001, dtype=dtype)
+    memory = bytearray(values.nbytes + 1)
+    tensor = torch.frombuffer(memory, dtype=dtype, offset=1)
+    tensor.copy_(values)
+    assert tensor.data_ptr() % tensor.element_size()
+    assert cpu.measure([tensor]).norm.tolist() == norms([values])
+    assert cpu.clamp_([tensor], scalar(0.5)).norm.tolist() == norms([values.clamp(-0.5, 0.5)])
+    cpu.scale_([tensor], scalar(0.5), scalar(0.0).view(1))
+    assert torch.equal(tensor, values.clamp(-0.5, 0.5) * 0.5)
+
+
+layouts = st.tuples(
+    st.sampled_from(DTYPES),
+    st.lists(st.integers(0, 9) | st.integers(50, 70), max_size=4),
+    st.randoms(use_true_random=False),
+    st.integers(0, 2**31),
+)
+
+
+def laid_out(layout: tuple[torch.dtype, list[int], object, int]) -> tuple[Tensor, Tensor]:
+    """A dense tensor in a random order of dimensions with a random offset, and the memory around it."""
+    dtype, shape, rng, seed = layout
+    order = rng.sample(range(len(shape)), len(shape))  # type: ignore[attr-defined]
+    numel = math.prod(shape)
+    memory = random(numel + 14, dtype=dtype, seed=seed)
+    tensor = memory[7 : 7 + numel].view([shape[d] for d in order])
+    return tensor.permute([order.index(d) for d in range(len(shape))]), memory
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(layouts, min_size=1, max_size=6), st.floats(0, 4), st.sampled_from(POWERS))
+def test_any_list_of_tensors(drawn: list[tuple[torch.dtype, list[int], object, int]], bound: float, p: float) -> None:
+    """Any tensors, in any order of dimensions, come out as float64 says, and the memory around them as it was."""
+    pairs = [laid_out(layout) for layout in drawn]
+    tensors, around = [pair[0] for pair in pairs], [pair[1].clone() for pair in pairs]
+    originals = [tensor.clone() for tensor in tensors]
+    measured = cpu.measure(tensors, p)
+    assert measured.norm.tolist() == norms(originals, p)
+    limits = [scalar(bound).to(tensor.dtype) for tensor in tensors]
+    expected = [tensor.clamp(-limit, limit) for tensor, limit in zip(tensors, limits, strict=True)]
+    clipped = cpu.clamp_(tensors, scalar(bound), p)
+    assert all(map(torch.equal, tensors, expected))
+    assert clipped.norm.tolist() == norms(expected, p)
+    written = cpu.scale_(tensors, scalar(0.625), clipped.norm, p)
+    assert written.tolist() == norms(tensors, p)
+    assert all(map(torch.equal, tensors, [(tensor * 0.625) for tensor in expected]))
+    for (_, memory), before in zip(pairs, around, strict=True):
+        assert torch.equal(memory[:7], before[:7])
+        assert torch.equal(memory[-7:], before[-7:])
+
+
+def test_no_tensors() -> None:
+    """An empty list has empty results."""
+    assert [column.shape for column in cpu.measure([])] == [(0,)] * 3
+    assert cpu.count_exponents([]).sum() == 0
+
+
+def parameter(shape: tuple[int, ...], **kind: object) -> torch.nn.Parameter:
+    made = torch.nn.Parameter(torch.zeros(shape, **kind))  # type: ignore[arg-type]
+    made.grad = torch.ones_like(made)
+    return made
+
+
+def test_gather() -> None:
+    """Plain gradients are gathered with the positions of their parameters; a parameter without one is left out."""
+    parameters = [parameter((3,)), parameter((2, 2)), parameter((5,), dtype=torch.float64), torch.ones(1)]
+    parameters[0].grad = None
+    gradients, owners, elements, has_float64 = _cpu.gather(parameters)
+    assert [id(gradient) for gradient in gradients] == [id(parameters[1].grad), id(parameters[2].grad)]
+    assert (owners, elements, has_float64) == ([1, 2], 9, True)
+    assert _cpu.gather(parameters[:2])[1:] == ([1], 4, False)
+    assert _cpu.gather([]) == ([], [], 0, False)
+
+
+def with_grads(*gradients: Tensor) -> list[Tensor]:
+    parameters: list[Tensor] = []
+    for gradient in gradients:
+        made = torch.nn.Parameter(torch.zeros(gradient.shape, dtype=gradient.dtype))
+        made.grad = gradient
+        parameters.append(made)
+    return parameters
+
+
+@torch.inference_mode()
+def inferred() -> Tensor:
+    return torch.ones(3)
+
+
+MEMORY = torch.ones(6)
+CLOSER_LOOKS = {
+    "overlapping": with_grads(MEMORY[:4], MEMORY[2:]),
+    "tied": [parameter((3,))] * 2,
+    "inference": with_grads(inferred()),
+    "gaps": with_grads(torch.ones(4, 4)[:, :2]),
+    "expanded": with_grads(torch.ones(1).expand(4)),
+    "complex": with_grads(torch.ones(3, dtype=torch.complex64)),
+    "sparse": with_grads(torch.eye(3).to_sparse()),
+    "not a leaf": [torch.ones(2, requires_grad=True) * 2],
+    "no tensor": ["weights"],
+}
+
+
+@pytest.mark.parametrize("parameters", CLOSER_LOOKS.values(), ids=CLOSER_LOOKS.keys())
+def test_gather_leaves_the_rest(parameters: list[Tensor]) -> None:
+    """One gradient that is not plain memory of its own, and the whole list takes a closer look."""
+    assert _cpu.gather([parameter((2,)), *parameters]) is None
+
+
+def test_wrong_results_are_refused() -> None:
+    """C writes into a tensor of the right size and dtype, or not at all."""
+    with pytest.raises(ValueError, match="expected a dense float64 tensor of 3 elements on the CPU"):
+        _cpu.measure([torch.ones(2)], 2, torch.empty(2, dtype=torch.float64))
+    with pytest.raises(ValueError, match="of 5 elements"):
+        _cpu.clamp([torch.ones(2)], scalar(1.0), 2, torch.empty(5))
+    with pytest.raises(ValueError, match="a weight for each tensor"):
+        _cpu.clip_units([torch.ones(2)], [], scalar(1.0), scalar(1.0), torch.empty(5, dtype=torch.float64))
+    with pytest.raises(ValueError, match="every must be >= 1, got 0"):
+        cpu.count_exponents([torch.ones(2)], 0)
+
+
+def test_missing_torch_functions_are_named() -> None:
+    """What torch lacks is an ImportError, after which eager kernels are chosen."""
+    with pytest.raises(ImportError, match="is not loaded"):
+        _cpu.bind("/no/such/library.so", torch.empty(0), torch.nn.Parameter(torch.empty(0)))
+
+
+def test_a_build_without_a_compiler_succeeds(tmp_path: Path) -> None:
+    """Without a C compiler there is a warning and no extension, but no error."""
+    build = subprocess.run(
+        [sys.executable, "setup.py", "build_ext", "--build-lib", tmp_path / "lib", "--build-temp", tmp_path / "temp"],
+        cwd=ROOT, env={**os.environ, "CC": "/bin/false"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert build.returncode == 0
+    assert 'building extension "clipcore.kernels._cpu" failed' in build.stdout + build.stderr
+    assert not list(tmp_path.rglob("*.so"))
+
+
+def test_python_m_says_which_kernels(capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m clipcore.kernels` names the kernels, the reason and the threads."""
+    runpy.run_module("clipcore.kernels", run_name="__main__")
+    assert capsys.readouterr().out.startswith(
+        f"cpu   cpu (native kernels for cpu, torch's threads: {torch.get_num_threads()})\n"
+    )
