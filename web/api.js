@@ -42,7 +42,7 @@ export async function getSeries(run, { metrics, first, last, points }) {
  */
 export async function startWorker(workload, config) {
   const answer = await request("api/workers", { method: "POST", body: JSON.stringify({ workload, config }) });
-  return /** @type {{run: string}} */ (answer).run;
+  return /** @type {{id: string}} */ (answer).id;
 }
 
 /**

@@ -377,5 +377,8 @@ function axisLooks(ticks, palette) {
     gridwidth: 1,
     zeroline: false,
     automargin: false,
+    // The labels are ours and fit: without these two Plotly measures each one again on every draw.
+    tickangle: 0,
+    ticklabeloverflow: "allow",
   };
 }

@@ -67,6 +67,7 @@ test("a rolled-back run shows its repeated steps too", () => {
 
 test("the row under the crosshair is the nearest one, and of a repeated step the newest", () => {
   assert.equal(nearest(Float64Array.of(1, 5, 9), 6), 1);
+  assert.equal(nearest(Float64Array.of(1, 5, 9), Infinity), 2);
   assert.equal(nearest(Float64Array.of(1, 2, 3, 2, 3), 2), 3);
   assert.equal(nearest(new Float64Array(0), 2), -1);
 });

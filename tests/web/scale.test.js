@@ -43,6 +43,10 @@ test("within a few decades 1, 2 and 5 are ticks", () => {
   assert.deepEqual(logTicks(0.2, 10, 6).map((t) => t.label), ["0.2", "0.5", "1", "2", "5", "10"]);
 });
 
+test("within less than a decade ticks are evenly spaced where 1, 2 and 5 are too few", () => {
+  assert.deepEqual(logTicks(0.55, 1.3, 4).map((t) => t.label), ["0.6", "0.8", "1", "1.2"]);
+});
+
 test("linear ticks are round and have no rounding dust", () => {
   assert.deepEqual(linearTicks(0, 1, 5).map((t) => t.label), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
 });

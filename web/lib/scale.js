@@ -72,7 +72,8 @@ export function linearTicks(lo, hi, wanted) {
  * @param {number} lo  > 0
  * @param {number} hi
  * @param {number} wanted
- * @returns {Tick[]}  1, 2, 5 in every decade while they fit, else decades, else every second, third, ... decade
+ * @returns {Tick[]}  1, 2, 5 in every decade while they fit, else decades, else every second, third, ... decade;
+ *     within a decade that has too few of them, evenly spaced ones
  */
 export function logTicks(lo, hi, wanted) {
   const decades = Math.log10(hi / lo);
@@ -87,7 +88,7 @@ export function logTicks(lo, hi, wanted) {
       if (value >= lo * (1 - 1e-9) && value <= hi * (1 + 1e-9)) ticks.push({ value, label: tick(value) });
     }
   }
-  return ticks;
+  return ticks.length >= 3 || decades > 1 ? ticks : linearTicks(lo, hi, wanted);
 }
 
 /**
@@ -100,7 +101,7 @@ export function logAxis(columns, wanted = 6) {
   const { least, most, zero } = extent(columns);
   if (!(most > 0)) return { type: "log", lo: 0.1, hi: 1, ticks: [{ value: 0.1, label: "0" }, ...logTicks(0.2, 1, wanted)] };
   const bottom = roundDown(least / 1.05);
-  const hi = roundUp(Math.max(most * 1.05, bottom * 5));
+  const hi = roundUp(Math.max(most * 1.05, bottom * 4));
   const ticks = logTicks(bottom, hi, wanted);
   if (!zero) return { type: "log", lo: bottom, hi, ticks };
   const lo = bottom / ZERO_GAP;

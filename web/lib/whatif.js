@@ -9,7 +9,7 @@ import { NOT_LOGGED } from "./wire.js";
  */
 const COMPARED = { norm: "norm", value: "max_abs" };
 
-const BINS_PER_DECADE = [20, 10, 5, 2, 1];
+const BINS_PER_DECADE = [100, 50, 20, 10, 5, 2, 1];
 
 /**
  * The metric that decides what a mode's knob clips; null when no single one does.

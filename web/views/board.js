@@ -40,11 +40,12 @@ export function boardView(board, store, frames, plotly) {
     const steps = store.table.column("step");
     const row = Number.isNaN(crosshair.step) ? steps.length - 1 : nearest(steps.subarray(0, store.shownRows), crosshair.step);
     for (const plot of plots) plot.read(row);
+    layers.read(crosshair.step);
     crosshair.draw();
   };
   const pointed = frames.add(read, { every: 0 });
   const crosshair = new Crosshair([...plots, layers], () => pointed());
-  store.watch(["rows", "run", "view"], frames.add(read, { every: 250 }));
+  store.watch(["rows", "layers", "run", "view"], frames.add(read, { every: 250 }));
   store.watch(["draft", "run", "rules", "connection"], frames.add(() => handle.draw(), { every: 0 }));
 
   const redraws = [

@@ -4,6 +4,7 @@
  */
 
 import { changesOf, undo } from "../lib/changes.js";
+import { toCode } from "../lib/code.js";
 import { boundOf, lastValues, patchOf } from "../lib/draft.js";
 import { count, exact } from "../lib/format.js";
 import { fromSlider, toSlider } from "../lib/scale.js";
@@ -25,6 +26,7 @@ export class ControlView {
   #answer;
   #inForce;
   #undo;
+  #copy;
   #parameters;
   /** @type {{mode: string, fields: Map<string, import("./fields.js").Field>}} the further parameters on show */
   #more = { mode: "", fields: new Map() };
@@ -48,6 +50,7 @@ export class ControlView {
     this.#answer = find(form, "#answer", HTMLElement);
     this.#inForce = find(form, "#in-force", HTMLElement);
     this.#undo = find(form, "#undo", HTMLButtonElement);
+    this.#copy = find(form, "#copy", HTMLButtonElement);
     this.#parameters = find(form, "#parameters", HTMLElement);
     this.#listen();
     store.watch(["rules"], () => this.#listModes());
@@ -71,6 +74,17 @@ export class ControlView {
   chooseMode(index) {
     const mode = Object.keys(this.#store.rules)[index];
     if (mode && !this.#store.locked) this.#store.edit(mode === this.#control.mode ? null : { mode, texts: {} });
+  }
+
+  /** Put the configuration in force on the clipboard, as lines for one's own script. */
+  async copy() {
+    const code = toCode(this.#control);
+    try {
+      await navigator.clipboard.writeText(code);
+      this.#store.say("Copied: the lines that set this up in your own script");
+    } catch {
+      this.#store.say(code); // no clipboard where the page comes over plain HTTP from elsewhere
+    }
   }
 
   /** Drop the draft. */
@@ -113,6 +127,7 @@ export class ControlView {
     this.#halve.addEventListener("click", () => this.scale(0.5));
     this.#double.addEventListener("click", () => this.scale(2));
     this.#undo.addEventListener("click", () => this.undo());
+    this.#copy.addEventListener("click", () => this.copy());
   }
 
   /** Ask for the draft, or for the knob as it stands. */
@@ -165,6 +180,7 @@ export class ControlView {
     this.#showMore();
     setText(this.#inForce, locked || `in force: ${this.#control.mode}${this.#boundInForce()}`);
     this.#undo.disabled ||= this.#store.lastChange === null;
+    this.#copy.disabled = false; // what was in force is worth having after the run, too
   }
 
   #boundInForce() {

@@ -1,5 +1,6 @@
 /** The layers heatmap: the norm of each layer over steps. */
 
+import { nearest } from "../lib/decimate.js";
 import { count, number, tick } from "../lib/format.js";
 import { frame } from "../lib/figures.js";
 import { heatGrid } from "../lib/layers.js";
@@ -17,6 +18,9 @@ export class LayersView {
   #store;
   #readout;
   #note;
+  #perRow = 1;
+  /** The row under the pointer; -1 when it is elsewhere. */
+  #pointed = -1;
 
   /**
    * @param {HTMLElement} figure
@@ -29,6 +33,10 @@ export class LayersView {
     this.#store = store;
     this.#readout = find(figure, ".readout", HTMLElement);
     this.#note = find(figure, ".note", HTMLElement);
+    this.element.addEventListener("pointermove", ({ clientY }) => {
+      this.#pointed = Math.round(this.chart.valueAt(clientY - this.element.getBoundingClientRect().top));
+    });
+    this.element.addEventListener("pointerleave", () => (this.#pointed = -1));
   }
 
   draw() {
@@ -40,17 +48,34 @@ export class LayersView {
     const colour = logAxis(grid.map((row) => Float64Array.from(row)), 4);
     chart.drawHeat({ ...frame(scene, chart.width), steps, grid, rows: rowTicks(grid.length, perRow, chart.height), colour });
     setText(this.#note, steps.length > 1 ? "" : "Layers are recorded here while the page is open");
-    this.#showLargest();
+    this.#perRow = perRow;
   }
 
-  /** Name the layer that has the largest norm now. */
-  #showLargest() {
-    const norms = this.#store.layers.pictures.at(-1)?.norms;
+  /**
+   * Name the layer under the pointer, else the one with the largest norm, with its norm at a step.
+   * @param {number} step  NaN for the newest
+   */
+  read(step) {
+    const { pictures } = this.#store.layers;
+    const place = nearest(Float64Array.from(pictures, (picture) => picture.step), Number.isNaN(step) ? Infinity : step);
+    const norms = pictures[place]?.norms;
     if (!norms?.length) return setText(this.#readout, "");
-    const largest = norms.reduce((best, norm, i) => (norm > norms[best] || Number.isNaN(norm) ? i : best), 0);
-    const name = this.#store.run?.layers[largest] ?? `layer ${count(largest)}`;
-    setText(this.#readout, `largest ${name} ${number(norms[largest])}`);
+    const first = Math.max(0, this.#pointed * this.#perRow);
+    const shown = this.#pointed < 0 ? norms : norms.subarray(first, first + this.#perRow);
+    if (shown.length === 0) return;
+    const layer = first + largestOf(shown);
+    const name = this.#store.run?.layers[layer] ?? `layer ${count(layer)}`;
+    setText(this.#readout, `${this.#pointed < 0 ? "largest " : ""}${name} ${number(norms[layer])}`);
   }
+}
+
+/**
+ * Where the largest norm is; one that is not finite counts as larger than all.
+ * @param {Float64Array} norms
+ */
+function largestOf(norms) {
+  const bad = norms.findIndex((norm) => !Number.isFinite(norm));
+  return bad >= 0 ? bad : norms.reduce((best, norm, i) => (norm > norms[best] ? i : best), 0);
 }
 
 /**

@@ -1,0 +1,32 @@
+/** The configuration in force as lines for one's own script. */
+
+/** @typedef {import("./wire.js").Json} Json */
+
+/**
+ * @param {import("./wire.js").Patch} control
+ * @returns {string} `clipper = clipcore.Clipper(model, mode="norm", max_norm=0.5)` and how to use it
+ */
+export function toCode(control) {
+  const settings = Object.entries(control).map(([name, value]) => `${name}=${literal(value)}`);
+  return [
+    `clipper = clipcore.Clipper(model, ${settings.join(", ")})`,
+    "...",
+    "loss.backward()",
+    "clipper.clip_()",
+    "optimizer.step()",
+    "",
+  ].join("\n");
+}
+
+/**
+ * A value as Python writes it.
+ * @param {Json} value
+ * @returns {string}
+ */
+function literal(value) {
+  if (value === "Infinity") return 'float("inf")';
+  if (value === null) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
+  return JSON.stringify(value);
+}
