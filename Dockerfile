@@ -30,7 +30,7 @@ USER clipcore
 WORKDIR /home/clipcore
 VOLUME /data
 EXPOSE 8420
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s \
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8420/readyz', timeout=2)"]
 CMD ["clipcore", "serve"]
 

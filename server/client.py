@@ -30,7 +30,7 @@ class Client:
 
     def start(self, workload: str, options: Mapping[str, Any]) -> str:
         """Start a worker; the id of its run."""
-        run: str = self._json("POST", "/api/workers", {"workload": workload, "config": options})["run"]
+        run: str = self._json("POST", "/api/workers", {"workload": workload, "config": options})["id"]
         return run
 
     def control(self, run_id: str, patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from server.export import as_csv, as_jsonl
 from server.hub import Hub
-from server.protocol import Command, Layers, LogEntry, Patch, Rows, RunInfo
+from server.protocol import RESERVED_COLUMNS, Command, Layers, LogEntry, Patch, Rows, RunInfo
 from server.routes.replies import HubOf, Reply, Steering, StoreOf, WireResponse
 from server.trainer import Refusal
 
@@ -36,10 +36,10 @@ class SeriesReply(Reply):
     exact: bool
 
 
-class Log(Reply):
+class Events(Reply):
     """Lines of the change log, oldest first."""
 
-    log: list[LogEntry]
+    events: list[LogEntry]
 
 
 class RequestReply(Reply):
@@ -74,17 +74,17 @@ def series(
 ) -> Response:
     """Rows of a range: all when they are at most `points`, else those that hold each bin's extremes."""
     names = metrics.split(",") if metrics is not None else None
-    known = store.metrics(run_id)
+    known = (*RESERVED_COLUMNS, *store.metrics(run_id))  # the reserved ones are always there
     if unknown := [name for name in names or () if name not in known]:
         raise HTTPException(422, f"metrics: run {run_id!r} has no {', '.join(unknown)}; it has {', '.join(known)}")
     found = store.series(run_id, names, first, last, points)
     return WireResponse(SeriesReply(columns=found.rows, exact=found.exact))
 
 
-@router.get("/{run_id}/events", response_model=Log)
+@router.get("/{run_id}/events", response_model=Events)
 def events(run_id: str, store: StoreOf, after: Annotated[int, Query(ge=0, le=MAX_SEQ)] = 0) -> Response:
     """The change log, from the line beyond `after`."""
-    return WireResponse(Log(log=store.lines(run_id, beyond=after)))
+    return WireResponse(Events(events=store.lines(run_id, beyond=after)))
 
 
 @router.get("/{run_id}/layers", response_model=Layers)

@@ -20,9 +20,9 @@ class WorkerRequest(Reply):
 
 
 class WorkerReply(Reply):
-    """The run of a new worker."""
+    """The id of a new worker's run."""
 
-    run: str
+    id: str
 
 
 @router.get("/workloads")
@@ -35,7 +35,7 @@ def workloads() -> dict[str, Any]:
 async def start(wanted: WorkerRequest, request: Request) -> WorkerReply:
     """Train a workload in a process of its own; its run appears at once."""
     try:
-        return WorkerReply(run=await _supervisor(request).start(wanted.workload, wanted.config))
+        return WorkerReply(id=await _supervisor(request).start(wanted.workload, wanted.config))
     except ValueError as error:
         raise HTTPException(422, str(error)) from error
 

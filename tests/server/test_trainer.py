@@ -1,0 +1,267 @@
+"""A trainer's side of the wire, on a real server with a real socket."""
+
+import math
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from server.protocol import MAX_ROWS
+from tests.server.site import hello, steps, until
+
+
+def run_of(site, run="r1"):
+    return site.http.get(f"/api/runs/{run}").json()
+
+
+def rows_of(site, run="r1", **query):
+    return site.http.get(f"/api/runs/{run}/series", params={"points": 5000, **query}).json()["columns"]
+
+
+def log_of(site, run="r1"):
+    return site.http.get(f"/api/runs/{run}/events").json()["events"]
+
+
+def refused(wire, message=None):
+    """The close code and the sentence with which the server ends a conversation."""
+    if message is not None:
+        wire.send(message)
+    reason = wire.wait("error")["reason"]
+    with pytest.raises(ConnectionClosed) as closed:
+        wire.receive()
+    return closed.value.rcvd.code, reason
+
+
+def note(n, type_="event", **fields):
+    base = {"type": type_, "n": n, "time": 5.0}
+    return base | ({"step": n, "kind": "note", "text": f"note {n}"} if type_ == "event" else {}) | fields
+
+
+def test_a_new_run_starts_with_nothing_committed(site):
+    """Hello makes the run; welcome says that nothing of it is there yet."""
+    assert site.trainer().start(config={"lr": 0.1}) == {"type": "welcome", "run": "r1", "acked": 0, "n": 0}
+    run = run_of(site)
+    assert (run["name"], run["state"], run["attached"]) == ("test", "running", True)
+    assert (run["config"], run["control"]["max_norm"], run["layers"]) == ({"lr": 0.1}, 1.0, ["a", "b"])
+
+
+def test_what_is_acknowledged_is_stored(site):
+    """An ack names the last row, and the row is there, whatever its numbers are."""
+    trainer = site.trainer()
+    trainer.start()
+    ack = trainer.commit(steps(1, 3, norm=["NaN", "Infinity", 0.5], own=[None, 1, "-Infinity"]))
+    assert ack == {"type": "ack", "seq": 3, "n": 0}
+    rows = rows_of(site)
+    assert rows["seq"] == [1, 2, 3]
+    assert rows["norm"] == ["NaN", "Infinity", 0.5]
+    assert rows["own"] == [None, 1.0, "-Infinity"]
+
+
+def test_overlapping_batches_are_stored_once(site):
+    """A trainer that sends again what was lost on the way gets an ack, and the first version of a row stays."""
+    trainer = site.trainer()
+    trainer.start()
+    trainer.commit(steps(1, 5))
+    trainer.commit(steps(3, 8, norm=[-1] * 6))
+    assert rows_of(site)["norm"] == [1, 2, 3, 4, 5, -1, -1, -1]
+
+
+def test_a_gap_is_taken_as_it_is(site):
+    """A trainer whose buffer overflowed goes on with a later seq."""
+    trainer = site.trainer()
+    trainer.start()
+    trainer.commit(steps(1, 2))
+    trainer.commit(steps(10, 11))
+    assert rows_of(site)["seq"] == [1, 2, 10, 11]
+
+
+def test_a_reconnecting_trainer_learns_what_is_committed(site):
+    """Welcome names the last row and the last note; notes that come again are passed over."""
+    trainer = site.trainer()
+    trainer.start()
+    trainer.commit(steps(1, 4))
+    trainer.commit(note(1))
+    trainer.close()
+    until(lambda: run_of(site)["state"] == "disconnected")
+    again = site.trainer()
+    assert again.start() == {"type": "welcome", "run": "r1", "acked": 4, "n": 1}
+    again.send(note(1, text="once more"))
+    again.commit(note(2))
+    assert [line["text"] for line in log_of(site)] == ["note 1", "the trainer is disconnected", "note 2"]
+    assert run_of(site)["state"] == "running"
+
+
+def test_a_restarted_server_goes_on_where_it_was(serve):
+    """Rows, lines and the run's state outlive the server; what was running waits for its trainer."""
+    first = serve()
+    trainer = first.trainer()
+    trainer.start()
+    trainer.commit(steps(1, 4))
+    trainer.commit(note(1, "applied", step=4, config={"mode": "norm", "max_norm": 0.5}, changes={"max_norm": [1, 0.5]}))
+    first.stop()
+    second = serve()
+    assert run_of(second)["state"] == "disconnected"
+    assert run_of(second)["control"]["max_norm"] == 0.5
+    assert rows_of(second)["seq"] == [1, 2, 3, 4]
+    assert log_of(second)[0]["text"] == "max_norm 1 -> 0.5"
+    assert second.trainer().start()["acked"] == 4
+    assert run_of(second)["state"] == "running"
+
+
+def test_a_stopping_server_says_goodbye(site):
+    """A trainer is told that the server goes away, not cut off."""
+    trainer = site.trainer()
+    trainer.start()
+    site.stop()
+    with pytest.raises(ConnectionClosed) as closed:
+        trainer.receive()
+    assert closed.value.rcvd.code == 1012
+
+
+def test_the_newest_connection_feeds_the_run(site):
+    """A second hello for a run takes it over: the first connection is told and closed, its rows count no more."""
+    first, second = site.trainer(), site.trainer()
+    first.start()
+    first.commit(steps(1, 2))
+    assert second.start()["acked"] == 2
+    code, reason = refused(first)
+    assert code == 4409
+    assert "taken this run over" in reason
+    second.commit(steps(3, 4))
+    assert run_of(site)["attached"]
+    assert rows_of(site)["seq"] == [1, 2, 3, 4]
+
+
+def test_trainers_do_not_disturb_each_other(site):
+    """Runs are fed side by side, each with its own numbers."""
+    trainers = {f"r{n}": site.trainer() for n in range(5)}
+    for run, trainer in trainers.items():
+        trainer.start(run)
+    for run, trainer in trainers.items():
+        trainer.commit(steps(1, 2, norm=[float(run[1]), math.pi]))
+    for run in trainers:
+        assert rows_of(site, run)["norm"] == [float(run[1]), math.pi]
+    assert [run["id"] for run in site.http.get("/api/runs").json()["runs"]] == ["r4", "r3", "r2", "r1", "r0"]
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (steps(1, 2), "expected hello first, got steps"),
+        (hello(version=2), "version 1 of the wire, the trainer version 2: install the same clipcore"),
+        (hello(run="no/slash"), "run"),
+        ({"type": "what"}, "what"),
+    ],
+)
+def test_a_bad_introduction_is_refused(site, message, complaint):
+    """Who does not say hello properly is told what is wrong and sent away; no run appears."""
+    code, reason = refused(site.trainer(), message)
+    assert code == 1008
+    assert complaint in reason
+    assert site.http.get("/api/runs").json() == {"runs": []}
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (hello(), "hello only once"),
+        (steps(1, 2, norm=[1.0]), "'norm' has 1 rows where step has 2"),
+        ({**steps(1, 1), "seq": -1}, "seq"),
+        ({"type": "steps", "seq": 1, "columns": {"step": [0] * (MAX_ROWS + 1)}}, str(MAX_ROWS)),
+        (note(1, kind="state", data={"state": "dancing"}), "event.data.state: Input should be 'running' or 'paused'"),
+    ],
+)
+def test_a_bad_message_stores_nothing(site, message, complaint):
+    """A message that breaks the rules ends the conversation with a sentence; what came before stays."""
+    trainer = site.trainer()
+    trainer.start()
+    trainer.commit(steps(1, 1))
+    code, reason = refused(trainer, {**message, **({"seq": 2} if message.get("seq") == 1 else {})})
+    assert code == 1008
+    assert complaint in reason
+    assert rows_of(site)["seq"] == [1]
+    assert until(lambda: run_of(site)["state"] == "disconnected")
+
+
+def test_a_binary_frame_is_refused(site):
+    """The wire is text."""
+    trainer = site.trainer()
+    trainer.start()
+    trainer.socket.send(b"\x00\x01")
+    assert refused(trainer) == (1008, "expected a text frame with JSON, got a binary frame")
+
+
+def test_a_message_of_8_mib_is_the_limit(site):
+    """A larger frame ends the connection; the server lives."""
+    trainer = site.trainer()
+    trainer.start()
+    with pytest.raises(ConnectionClosed):  # noqa: PT012  in which of the two it is seen is up to the kernel
+        trainer.socket.send("x" * (8 * 2**20 + 1))
+        trainer.receive()
+    assert trainer.socket.close_code == 1009
+    assert site.http.get("/healthz").status_code == 200
+
+
+def test_the_state_of_the_loop_is_the_runs_state(site):
+    """Events of kind state say whether the loop is paused and whether it obeys commands."""
+    trainer = site.trainer()
+    trainer.start()
+    assert run_of(site)["commands"] is False
+    trainer.commit(note(1, kind="state", text="", data={"state": "paused", "commands": True}))
+    run = run_of(site)
+    assert (run["state"], run["commands"]) == ("paused", True)
+    trainer.close()
+    until(lambda: run_of(site)["state"] == "disconnected")
+    site.trainer().start()
+    assert run_of(site)["state"] == "paused"
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped", "failed"])
+def test_a_run_that_is_over_stays_over(site, state):
+    """The end and its reason stand, though the trainer leaves or comes back."""
+    trainer = site.trainer()
+    trainer.start()
+    trainer.commit(note(1, "finish", state=state, reason="because"))
+    trainer.close()
+    until(lambda: not run_of(site)["attached"])
+    site.trainer().start()
+    run = run_of(site)
+    assert (run["state"], run["reason"]) == (state, "because")
+    assert log_of(site)[-1]["data"] == {"state": state, "reason": "because"}
+
+
+def test_layers_are_a_picture_of_the_moment(site):
+    """The newest per-layer numbers replace the ones before; before the first there are none."""
+    trainer = site.trainer()
+    trainer.start()
+    assert site.http.get("/api/runs/r1/layers").status_code == 404
+    picture = {"type": "layers", "norm": [1.0, "NaN"], "coef": [1.0, 1.0], "clamped": [0.0, 0.0], "histogram": None}
+    for step in (1, 2):
+        trainer.send({**picture, "step": step})
+    trainer.commit(steps(1, 1))
+    assert site.http.get("/api/runs/r1/layers").json() == {**picture, "step": 2}
+
+
+def test_old_runs_give_way(serve):
+    """Beyond KEEP_RUNS the oldest run goes, but none that is attached."""
+    site = serve(keep_runs=2)
+    attached = site.trainer()
+    attached.start("r0")
+    for run in ("r1", "r2", "r3"):
+        trainer = site.trainer()
+        trainer.start(run)
+        trainer.close()
+        until(lambda run=run: run_of(site, run)["state"] == "disconnected")
+    assert [run["id"] for run in site.http.get("/api/runs").json()["runs"]] == ["r3", "r0"]
+    assert site.http.get("/api/runs/r1").status_code == 404
+
+
+def test_ingest_needs_the_token(serve):
+    """With a token set, a trainer without it is refused in the handshake, with a sentence."""
+    site = serve(token="secret")
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
+        with pytest.raises(InvalidStatus) as refusal:
+            connect(site.url.replace("http", "ws") + "/ws/train", additional_headers=headers, proxy=None)
+        assert refusal.value.response.status_code == 401
+        assert b"CLIPCORE_TOKEN" in refusal.value.response.body
+    assert site.trainer(Authorization="Bearer secret").start()["acked"] == 0

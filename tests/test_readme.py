@@ -1,0 +1,72 @@
+"""What the README says is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from server.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def table_rows(heading):
+    """The cells of the table under a heading, without its header."""
+    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip("` ") for cell in row] for row in rows[2:]]
+
+
+def test_every_setting_is_documented_as_it_is():
+    """Name, default and help of each setting stand in the README's table, and no other setting does."""
+    assert [tuple(row) for row in table_rows("Settings")] == [
+        (name, default, help_) for name, default, help_ in Settings.table()
+    ]
+
+
+def test_every_mode_is_documented_with_its_parameters():
+    """The table of modes names the rules there are and their parameters, in order."""
+    from clipcore.rules import RULES
+
+    documented = {row[0]: re.findall(r"`?(\w+)`?", row[2].replace("`", "")) for row in table_rows("Modes")}
+    assert documented == {mode: [parameter.name for parameter in rule.parameters] for mode, rule in RULES.items()}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_two_lines_run_as_they_stand(monkeypatch):
+    """The README's script works on a model, and without a server it ends by itself."""
+    monkeypatch.setenv("CLIPCORE_URL", "http://127.0.0.1:9")
+    section = README.split("## Your own script\n")[1]
+    script = "\n".join(line[4:] for line in section.split("\n[`examples")[0].splitlines() if line.startswith("    "))
+    model = torch.nn.Linear(3, 1)
+    names = {
+        "model": model,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+        "loader": [torch.ones(2, 3)] * 3,
+        "criterion": torch.Tensor.mean,
+    }
+    exec(script.replace("run.finish()", "run.finish(timeout_s=0.1)"), names)
+    assert names["stats"].step == 3
+
+
+def test_every_link_within_the_repository_leads_somewhere():
+    """Files that the README points to exist."""
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_tree_names_what_is_there():
+    """Each line of the annotated tree is a file or folder of the repository."""
+    tree = README.split("```text\n")[1].split("```")[0]
+    folder, missing = "", []
+    for line in filter(str.strip, tree.splitlines()):
+        name = line.split()[0]
+        if name.endswith("/") and not line.startswith(" "):
+            folder = name
+        path = folder + name if line.startswith(" ") else name
+        if not (ROOT / path).exists():
+            missing.append(path)
+    assert missing == []
