@@ -64,7 +64,7 @@ def serve(host: str | None, port: int | None) -> None:
 def train(workload: str, options: Sequence[str], url: str, token: str | None, as_json: bool) -> None:
     """Train a built-in workload in a worker of the server."""
     run = Client(url, token).start(workload, _pairs(options))
-    click.echo(json.dumps({"run": run}) if as_json else f"run {run} has started; watch it at {url}")
+    click.echo(json.dumps({"id": run}) if as_json else f"run {run} has started; watch it at {url}")
 
 
 @main.command()

@@ -281,7 +281,11 @@ class Hub:
         """
         run = self.run(run_id) if run_id is not None else next(reversed(self._runs.values()), None)
         self.unwatch(viewer)
-        (run.viewers if run is not None else self._waiting).add(viewer)
+        if run is None:
+            self._waiting.add(viewer)
+        else:
+            run.viewers.add(viewer)
+            self._publish(run)  # a snapshot has all that is committed
         return run
 
     def unwatch(self, viewer: Viewer) -> None:
@@ -292,8 +296,7 @@ class Hub:
 
     def position(self, run: LiveRun | None) -> Position:
         """Where a viewer of this run may be now."""
-        published = run.published if run is not None else Position()
-        return published._replace(runs=self._runs_version)
+        return run.published if run is not None else Position(runs=self._runs_version)
 
     async def snapshot(
         self, run: LiveRun | None, since: int | None, to: Position, *, read_only: bool
@@ -322,7 +325,7 @@ class Hub:
 
     def _publish(self, run: LiveRun) -> None:
         self._publishing.discard(run.known.id)
-        run.publish(asyncio.get_running_loop().time())
+        run.publish(asyncio.get_running_loop().time(), self._runs_version)
 
     def _list_changed(self) -> None:
         self._runs_version += 1

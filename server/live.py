@@ -63,7 +63,7 @@ class LiveRun:
         self._ring_start = known.seq
         self._status_version = 0
         self._layers_version = 0
-        self.published = self._position()
+        self.published = self._position(runs=0)
         self.published_at = float("-inf")  # on the event loop's clock
 
     @property
@@ -89,14 +89,15 @@ class LiveRun:
         """Number of the log's last line."""
         return self.lines[-1].n if self.lines else 0
 
-    def publish(self, now: float) -> None:
-        """Let viewers have what is there now."""
-        self.published, self.published_at = self._position(), now
-        for viewer in self.viewers:
-            viewer.wake()
+    def publish(self, now: float, runs: int) -> None:
+        """Let viewers have all that is there now, the list of runs being at version `runs`."""
+        if (position := self._position(runs)) != self.published:
+            self.published, self.published_at = position, now
+            for viewer in self.viewers:
+                viewer.wake()
 
-    def _position(self) -> Position:
-        return Position(self.known.seq, self.line, self._status_version, self._layers_version)
+    def _position(self, runs: int) -> Position:
+        return Position(self.known.seq, self.line, self._status_version, self._layers_version, runs)
 
     def update(self, **changes: Any) -> RunInfo:
         """What is known with these changes and this moment as the last sign of life; nothing is kept yet."""

@@ -9,7 +9,7 @@ import pytest
 
 from server.settings import Settings
 from server.store import Store
-from tests.server.site import Site, running
+from tests.server.site import Site
 
 
 @pytest.fixture(autouse=True)
@@ -19,12 +19,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Start a server with these settings; its database is the same for all servers of a test."""
     with ExitStack() as stack:
 
         def start(**given: Any) -> Site:
-            return stack.enter_context(running(Settings(port=0, data_dir=tmp_path, **given)))
+            return stack.enter_context(closing(Site(Settings(port=0, data_dir=tmp_path, **given))))
 
         yield start
 

@@ -1,17 +1,18 @@
 """A real server in a thread, and the two kinds of clients that talk to it."""
 
 import json
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
 from server.app import create_app
+from server.hub import Hub
 from server.serving import Server, listen
 from server.settings import Settings
 from server.store import Store
@@ -106,46 +107,51 @@ class ViewerWire(Wire):
         return seqs
 
 
-@dataclass
 class Site:
-    """A running server."""
+    """A server that runs in a thread."""
 
-    url: str
-    server: Server
-    app: Any
-    _stack: ExitStack = field(repr=False)
+    def __init__(self, settings: Settings) -> None:
+        self._clients = ExitStack()
+        self._listener = listen(settings)
+        self._store = Store(settings.database)
+        settings = settings.model_copy(update={"port": self._listener.getsockname()[1]})
+        self.url = settings.url
+        app = create_app(settings, self._store)
+        self.hub: Hub = app.state.hub
+        self._server = Server(app, settings)
+        self._thread = threading.Thread(target=self._server.run, args=([self._listener],))
+        self._thread.start()
+        until(lambda: self._server.started)
+        self.http = self._clients.enter_context(httpx.Client(base_url=self.url, timeout=10, trust_env=False))
 
-    def __post_init__(self) -> None:
-        self.http = self._stack.enter_context(httpx.Client(base_url=self.url, timeout=10, trust_env=False))
+    def stop(self) -> None:
+        """End the server as SIGTERM does."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._store.close()
+        self._listener.close()
 
-    def _wire(self, path: str, headers: dict[str, str] | None) -> ClientConnection:
-        url = self.url.replace("http", "ws", 1) + path
-        return self._stack.enter_context(
-            connect(url, additional_headers=headers, compression=None, proxy=None, max_size=None, close_timeout=1)
-        )
+    def shrink_buffers(self) -> None:
+        """Let the kernel keep only little for those who connect from now on and do not read."""
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+    def close(self) -> None:
+        """End the server if it is still there, and its clients."""
+        if self._thread.is_alive():
+            self.stop()
+        self._clients.close()
 
     def trainer(self, **headers: str) -> TrainerWire:
-        return TrainerWire(self._wire("/ws/train", headers))
+        return TrainerWire(self._connect("/ws/train", headers))
 
     def viewer(self, **headers: str) -> ViewerWire:
-        return ViewerWire(self._wire("/ws/view", headers))
+        return ViewerWire(self._connect("/ws/view", headers))
 
-
-@contextmanager
-def running(settings: Settings) -> Iterator[Site]:
-    with ExitStack() as stack:
-        listener = stack.enter_context(closing(listen(settings)))
-        store = stack.enter_context(closing(Store(settings.database)))
-        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        app = create_app(settings, store)
-        server = Server(app, settings)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(setattr, server, "should_exit", True)
-        until(lambda: server.started)
-        with ExitStack() as clients:
-            yield Site(settings.url, server, app, clients)
+    def _connect(self, path: str, headers: dict[str, str]) -> ClientConnection:
+        url = self.url.replace("http", "ws", 1) + path
+        return self._clients.enter_context(
+            connect(url, additional_headers=headers, compression=None, proxy=None, max_size=None, close_timeout=1)
+        )
 
 
 def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
