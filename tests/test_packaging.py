@@ -1,0 +1,22 @@
+"""What a wheel carries."""
+
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+
+def test_every_package_is_shipped():
+    """Each folder of clipcore/ and server/ with an __init__.py is listed, and web/ goes as server.web."""
+    found = [
+        path.parent.relative_to(ROOT) for top in ("clipcore", "server") for path in ROOT.glob(f"{top}/**/__init__.py")
+    ]
+    assert sorted(SETUPTOOLS["packages"]) == sorted([".".join(path.parts) for path in found] + ["server.web"])
+
+
+def test_every_file_of_the_page_is_shipped():
+    """The patterns of the package data cover web/ whole."""
+    web = ROOT / "web"
+    shipped = {path for pattern in SETUPTOOLS["package-data"]["server.web"] for path in web.glob(pattern)}
+    assert {path for path in web.rglob("*") if path.is_file()} == shipped
