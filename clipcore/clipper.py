@@ -2,25 +2,26 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clipcore.collect import collect
 from clipcore.gradients import Gradients
+from clipcore.model import Model, Parameters
 from clipcore.notices import Notices
 from clipcore.rules import RULES, Rule
 from clipcore.settings import Settings
 from clipcore.settings import Update as Update
 from clipcore.skip import StepSkipper
 from clipcore.stats import ClipStats
-from clipcore.step import Model, clip_
-from clipcore.table import tabulate, tabulate_nothing
+from clipcore.step import Outcome, clip_
+from clipcore.table import numbers_of, numbers_of_nothing
 
-Parameters = nn.Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
+EXPONENTS_INTERVAL_S = 0.5
 
 
 class Clipper:
@@ -35,11 +36,16 @@ class Clipper:
             "raise" names the parameters and leaves the gradients; "skip" leaves the gradients, and the optimizer does
             not step; "zero" sets all gradients to zero. "raise", and "skip" with an optimizer that is not fused, wait
             for the device once a step; nothing else here does.
-        **values: the mode's own parameters; see RULES in `clipcore.rules`.
+        exponents: twice a second, one block of elements in so many is counted by exponent (`ClipStats.exponents`); 1
+            counts them all, 0 none.
+        **values: the mode's own parameters.
 
     Raises:
         ValueError: an unknown mode, a parameter that the mode lacks, a value out of bounds, a name given twice.
         TypeError: a value of the wrong kind.
+
+    In a CUDA graph: call `clip_()` once before capturing it, and `sync_params()` before each replay. A captured
+    `clip_()` cannot change its mode.
 
     Example:
         >>> w = torch.nn.Parameter(torch.zeros(2))
@@ -62,12 +68,10 @@ class Clipper:
         optimizer: torch.optim.Optimizer | None = None,
         scaler: torch.amp.GradScaler | None = None,
         nonfinite: str = "propagate",
+        exponents: int = 64,
         **values: Any,
     ) -> None:
-        named = _named(parameters)
-        self._model = Model(tuple(named), list(named.values()))
-        self._notices = Notices(self._model.parameters, optimizer, scaler)
-        self._skipper = StepSkipper(optimizer) if optimizer is not None else None
+        self._model = Model.of(parameters)
         self._settings = self._patched(Settings(), {"mode": mode, "nonfinite": nonfinite, **values})
         self._newest = self._settings  # with every patch that still waits
         self._waiting: list[tuple[Update, Settings]] = []
@@ -75,6 +79,11 @@ class Clipper:
         self._obeyed: list[Update] = []  # in force, not yet in a record
         self._step = 0
         self._rule: Rule | None = None
+        self._captured: ClipStats | None = None  # what a CUDA graph fills in on each replay
+        self._notices = Notices(self._model.parameters, optimizer, scaler)
+        self._skipper = StepSkipper(optimizer) if optimizer is not None else None
+        self.exponents = exponents
+        self._exponents_due = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,13 +108,20 @@ class Clipper:
             A handle that says when it took effect.
 
         Raises:
-            ValueError: an unknown mode, a parameter that the mode lacks, a value out of bounds; nothing changes.
+            ValueError: an unknown mode, a parameter that the mode lacks, a value out of bounds, or a change that a
+                captured CUDA graph cannot follow; nothing changes.
             TypeError: a value of the wrong kind; nothing changes.
         """
         update = Update(patch)
         with self._lock:
-            self._newest = self._patched(self._newest, patch)
-            self._waiting.append((update, self._newest))
+            newest = self._patched(self._newest, patch)
+            if self._captured and newest.program != self._newest.program:
+                raise ValueError(
+                    f"clip_() is captured in a CUDA graph, which obeys new numbers but cannot follow {patch}: call "
+                    "clip_() once outside the graph, update, and capture anew"
+                )
+            self._newest = newest
+            self._waiting.append((update, newest))
         return update
 
     def clip_(self) -> ClipStats:
@@ -115,30 +131,36 @@ class Clipper:
             What was done; its numbers stay on the device until they are read. Without gradients the norm is 0.
 
         Raises:
-            RuntimeError: `nonfinite` is "raise" and a gradient is not finite; gradients are unchanged.
+            RuntimeError: `nonfinite` is "raise" and a gradient is not finite; gradients are unchanged. Or it is being
+                captured in a CUDA graph and cannot be.
             ValueError: gradients overlap partly or cannot be written in place.
             TypeError: a gradient has a dtype or layout that cannot be clipped.
         """
-        self._step += 1
-        self._obey()
         with torch.no_grad():
             gradients = collect(self._model.parameters, self.names)
+            if gradients is not None and _capturing(gradients):
+                return self._capture(gradients)
+            self._captured = None
+            self._step += 1
+            self._obey(self._step)
             self._notices.before_clip(gradients.tensors if gradients else [])
-            numbers, layers = self._clip_(gradients) if gradients else tabulate_nothing(len(self.names))
+            exponents = self._count_exponents(gradients) if gradients else None
+            outcome = self._clip_(gradients) if gradients else None
             self._notices.after_clip(gradients.tensors if gradients else [])
-        updates, self._obeyed = tuple(self._obeyed), []
-        return ClipStats(self._step, time.time(), self._settings.mode, self.names, updates, numbers, layers)
+            return self._record(outcome, gradients, exponents)
 
-    def _clip_(self, gradients: Gradients) -> tuple[Tensor, Tensor]:
-        nonfinite = self._settings.nonfinite
-        outcome = clip_(self._model, gradients, self._ready_rule(gradients.device), nonfinite)
-        if self._skipper and nonfinite == "skip":
-            self._skipper.judge(outcome.skipped)
-        return tabulate(outcome, gradients)
+    def sync_params(self) -> ClipStats | None:
+        """Copy waiting patches to the device now: before each replay of a CUDA graph that captured `clip_()`.
 
-    def sync_params(self) -> None:
-        """Copy waiting patches to the device now; before replaying a CUDA graph that captured `clip_()`."""
-        self._obey()
+        Returns:
+            The record of the coming replay, whose numbers are there once it ran; None when nothing is captured.
+        """
+        self._obey(self._step + 1)
+        if self._captured is None:
+            return None
+        self._step += 1
+        self._captured = replace(self._captured, step=self._step, time=time.time(), updates=self._take_obeyed())
+        return self._captured
 
     def state_dict(self) -> dict[str, Any]:
         """Configuration, step count and the rule's statistics; tensors are copies. Waiting patches are not in it."""
@@ -171,24 +193,64 @@ class Clipper:
         """Settings with a checked patch; patterns of names must fit a parameter."""
         patched = settings.patched(patch)
         for pattern in patched.config.get("exclude", ()):
-            if not any(fnmatchcase(name, pattern) for name in self.names):
+            if not self._model.matching(pattern):
                 raise ValueError(f"exclude has {pattern!r}, which is the name of no parameter; see `clipper.names`")
         return patched
 
-    def _obey(self) -> None:
-        """Put the waiting patches into force."""
+    def _obey(self, step: int) -> None:
+        """Put the waiting patches into force, first obeyed by `step`."""
         if not self._waiting:
             return
         with self._lock:
             waiting, self._waiting = self._waiting, []
         for update, settings in waiting:
-            update.apply(self._step, self._settings.config, settings.config)
             if settings.structure != self._settings.structure:
                 self._rule = None
+            update.apply(step, self._settings.config, settings.config)
             self._settings = settings
             self._obeyed.append(update)
         if self._rule:
             self._rule.set(self._settings.values[self._settings.mode])
+
+    def _capture(self, gradients: Gradients) -> ClipStats:
+        """The record that replays of a CUDA graph fill in; nothing runs while it is captured."""
+        if self._rule is None or self._rule.device != gradients.device:
+            raise RuntimeError("call clip_() once before capturing it, or each replay would make its state anew")
+        waits = self._settings.nonfinite == "raise" or (
+            self._settings.nonfinite == "skip" and self._skipper is not None and not self._skipper.fused
+        )
+        if waits or not self._rule.capturable:
+            raise RuntimeError(
+                f"a CUDA graph cannot capture clip_() with {self.config}: nonfinite='raise', nonfinite='skip' with an "
+                "optimizer that is not fused, and autoclip with window=0 need the host at every step"
+            )
+        self._captured = self._record(self._clip_(gradients), gradients, None)
+        return self._captured
+
+    def _clip_(self, gradients: Gradients) -> Outcome:
+        nonfinite = self._settings.nonfinite
+        outcome = clip_(self._model, gradients, self._ready_rule(gradients.device), nonfinite)
+        if self._skipper and nonfinite == "skip":
+            self._skipper.judge(outcome.skipped)
+        return outcome
+
+    def _record(self, outcome: Outcome | None, gradients: Gradients | None, exponents: Tensor | None) -> ClipStats:
+        numbers = numbers_of(outcome, gradients.elements) if outcome and gradients else numbers_of_nothing()
+        owners = gradients.owners if gradients else ()
+        mode, updates = self._settings.mode, self._take_obeyed()
+        return ClipStats(self._step, time.time(), mode, self.names, updates, numbers, outcome, owners, exponents)
+
+    def _take_obeyed(self) -> tuple[Update, ...]:
+        updates, self._obeyed = tuple(self._obeyed), []
+        return updates
+
+    def _count_exponents(self, gradients: Gradients) -> Tensor | None:
+        """Of the gradients as they are before clipping; at most every EXPONENTS_INTERVAL_S."""
+        now = time.monotonic()
+        if not self.exponents or now < self._exponents_due:
+            return None
+        self._exponents_due = now + EXPONENTS_INTERVAL_S
+        return gradients.count_exponents(self.exponents)
 
     def _ready_rule(self, device: torch.device) -> Rule:
         """The mode's rule, with its statistics, on the gradients' device."""
@@ -202,19 +264,5 @@ class Clipper:
         return rule
 
 
-def _named(parameters: Parameters) -> dict[str, Tensor]:
-    """Parameters by name, in order, each once."""
-    if isinstance(parameters, nn.Module):
-        return dict(parameters.named_parameters())
-    named: dict[str, Tensor] = {}
-    known: set[int] = set()
-    for number, parameter in enumerate([parameters] if isinstance(parameters, Tensor) else parameters):
-        name, tensor = parameter if isinstance(parameter, tuple) else (str(number), parameter)
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"`parameters` must be a module, tensors or (name, tensor) pairs, got {parameter!r}")
-        if name in named:
-            raise ValueError(f"`parameters` has two tensors named {name!r}")
-        if id(tensor) not in known:
-            known.add(id(tensor))
-            named[name] = tensor
-    return named
+def _capturing(gradients: Gradients) -> bool:
+    return gradients.device.type == "cuda" and torch.cuda.is_current_stream_capturing()

@@ -1,7 +1,7 @@
 """Distinct gradients, grouped by device, and the kernels' passes over all of them."""
 
+import functools
 from collections.abc import Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -29,6 +29,7 @@ class Gradients:
         count: how many parameters there are, with a gradient or without.
         groups: the same tensors by device and kernels.
         double: one of them is float64 or complex128.
+        elements: how many numbers there are on all ranks; a complex one counts once.
         shards: over which ranks they are spread, if any is.
     """
 
@@ -40,12 +41,14 @@ class Gradients:
         groups: Sequence[Group],
         *,
         double: bool,
+        elements: int,
         shards: Shards | None = None,
     ) -> None:
         self.tensors = tensors
         self.owners = owners
         self.count = count
         self.groups = groups
+        self.elements = elements
         self.shards = shards
         self.device = groups[0].device
         self.dtype = torch.float64 if double else torch.float32  # in which a norm is reported
@@ -94,11 +97,6 @@ class Gradients:
         counts = [group.kernels.count_exponents(group.tensors, every) for group in self.groups]
         return counts[0] if len(counts) == 1 else torch.stack([part.to(self.device) for part in counts]).sum(0)
 
-    @cached_property
-    def elements(self) -> int:
-        """How many numbers there are on all ranks; a complex one counts once."""
-        return self.shards.elements if self.shards else sum(map(Tensor.numel, self.tensors))
-
     @property
     def present(self) -> Tensor | None:
         """Which parameters have a gradient, (count,) bool; None for all."""
@@ -117,16 +115,16 @@ class Gradients:
         """The inverse: of one value per parameter those that have a gradient; a 0-d value holds for all."""
         return values if values.dim() == 0 or len(self.owners) == self.count else values[self._places]
 
-    @cached_property
+    @property
     def _places(self) -> Tensor:
-        return _index(self.owners, self.device)
+        return index_on(self.device, self.owners)
 
     def _share(self, values: Tensor, group: Group) -> Tensor:
         """A group's share of per-gradient values, on its device; a 0-d value holds for all."""
         if len(self.groups) == 1:
             return values
         if values.dim():
-            values = values[_index(group.positions, values.device)]
+            values = values[index_on(values.device, group.positions)]
         return values.to(group.device, non_blocking=True)
 
     def _join(self, parts: Sequence[Sequence[Tensor]], order: Sequence[int] | None = None) -> list[Tensor]:
@@ -134,7 +132,7 @@ class Gradients:
         if len(parts) == 1:
             return list(parts[0])
         order = order or [position for group in self.groups for position in group.positions]
-        inverse = _index(sorted(range(len(order)), key=order.__getitem__), self.device)
+        inverse = index_on(self.device, sorted(range(len(order)), key=order.__getitem__))
         columns = zip(*parts, strict=True)
         return [torch.cat([part.to(self.device, non_blocking=True) for part in column])[inverse] for column in columns]
 
@@ -153,7 +151,13 @@ def combine(norm: Tensor, norm_type: float = 2.0) -> Tensor:
     return total
 
 
-def _index(positions: Sequence[int], device: torch.device) -> Tensor:
-    """Positions on a device, (n,) int64; a CUDA device is not waited for."""
-    index = torch.tensor(positions)
-    return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index.to(device)
+def index_on(device: torch.device, positions: Sequence[int]) -> Tensor:
+    """Positions as an index, (n,) int64; kept, because copying it to the device waits for the device."""
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    return _index_on(device, stream, tuple(positions))
+
+
+@functools.lru_cache(maxsize=64)
+def _index_on(device: torch.device, stream: int, positions: tuple[int, ...]) -> Tensor:
+    del stream  # part of the key, so that every read is queued behind the copy
+    return torch.tensor(positions, device=device)

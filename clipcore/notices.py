@@ -49,7 +49,7 @@ class Notices:
         if any(getattr(parameter, "_fsdp_flattened", False) for parameter in self._parameters[:1]):
             self._say(
                 "these parameters are sharded by FullyShardedDataParallel, so clip_() sees only the norm of this "
-                "rank's shard: shard with torch.distributed.fsdp.fully_shard (FSDP2), or use the module's own clip_grad_norm_"
+                "rank's part: use the module's own clip_grad_norm_, or shard with torch.distributed.fsdp.fully_shard"
             )
 
     def after_clip(self, gradients: Sequence[Tensor]) -> None:

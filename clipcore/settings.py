@@ -36,6 +36,11 @@ class Settings:
         values = self.values[self.mode]
         return self.mode, *(values[p.name] for p in RULES[self.mode].parameters if p.structural)
 
+    @property
+    def program(self) -> tuple[object, ...]:
+        """What decides which operations a step consists of; the rest are numbers."""
+        return *self.structure, self.nonfinite
+
     def patched(self, patch: dict[str, Any]) -> Self:
         """These settings with a patch applied.
 

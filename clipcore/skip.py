@@ -15,10 +15,13 @@ class StepSkipper:
 
     Args:
         optimizer: whose `step` is watched, through hooks.
+
+    Attributes:
+        fused: whether the optimizer skips on the device.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self._fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+        self.fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
         self._skipped: Tensor | None = None
         self._set_found_inf = False
         self._hidden: list[tuple[Tensor, Tensor]] = []
@@ -33,7 +36,7 @@ class StepSkipper:
         skipped, self._skipped = self._skipped, None
         if skipped is None:
             return
-        if self._fused:
+        if self.fused:
             if self._set_found_inf or getattr(optimizer, "found_inf", None) is None:
                 optimizer.found_inf = skipped.float().view(1)  # type: ignore[attr-defined]  # as GradScaler does
                 self._set_found_inf = True

@@ -1,10 +1,13 @@
 """What one `clip_()` did: a step record whose numbers stay on the device until somebody reads them."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from clipcore.settings import Update
+from clipcore.step import Outcome
+from clipcore.table import layers_of
 
 #: The numeric columns of a step, in the order of `ClipStats.numbers`.
 COLUMNS = (
@@ -31,9 +34,9 @@ class ClipStats:
         mode: the rule that clipped.
         names: the parameters' names, which are the layers.
         updates: the patches that this very step was the first to obey.
-        numbers: (len(COLUMNS) + 1,) float64: the columns, then the position of the first parameter whose gradient holds
-            a NaN or an infinity, or -1.
-        layers: (3, len(names)) float64: norm before, coefficient, clamped elements of each parameter's gradient.
+        numbers: (len(COLUMNS),) float64, the columns.
+        outcome: what was done to each gradient; None without gradients.
+        owners: for each gradient, the position of its parameter.
         exponents: (257,) int64, see `Kernels.count_exponents`; None on steps that did not count.
     """
 
@@ -43,8 +46,14 @@ class ClipStats:
     names: tuple[str, ...]
     updates: tuple[Update, ...]
     numbers: Tensor
-    layers: Tensor
-    exponents: Tensor | None = field(default=None)
+    outcome: Outcome | None
+    owners: Sequence[int]
+    exponents: Tensor | None = None
+
+    @property
+    def layers(self) -> Tensor:
+        """(3, len(names)) float64: norm before, coefficient and clamped elements of each parameter's gradient."""
+        return layers_of(self.outcome, self.owners, len(self.names))
 
     @property
     def threshold(self) -> Tensor:
@@ -99,9 +108,9 @@ class ClipStats:
     @property
     def first_nonfinite(self) -> str | None:
         """The name of the first parameter whose gradient held a NaN or an infinity."""
-        position = int(self.numbers[len(COLUMNS)].item())
-        return self.names[position] if position >= 0 else None
+        counts = self.outcome.before.nonfinite.tolist() if self.outcome else []
+        return next((self.names[owner] for owner, count in zip(self.owners, counts, strict=True) if count), None)
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value:.6g}" for name, value in zip(COLUMNS, self.numbers.tolist(), strict=False))
+        values = ", ".join(f"{name}={value:.6g}" for name, value in zip(COLUMNS, self.numbers.tolist(), strict=True))
         return f"ClipStats(step={self.step}, mode={self.mode!r}, {values})"

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
 
 from clipcore.gradients import Gradients, combine
 from clipcore.kernels import Clipped, Measured
+from clipcore.model import Model
 from clipcore.rules import AGC, ClipValue, Norms, Rule, ScalingRule
 
 
@@ -25,6 +25,7 @@ class Outcome:
         units: (n,) int64, output rows that were scaled; None for a rule that scales no rows.
         threshold: bound in force, 0-d float64.
         skipped: 1.0 when the gradients were left alone because they are not finite, 0-d float64.
+        nothing: 0.0, 0-d float64.
         norm_type: p of the norms.
     """
 
@@ -35,15 +36,8 @@ class Outcome:
     units: Tensor | None
     threshold: Tensor
     skipped: Tensor
+    nothing: Tensor
     norm_type: float
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """Whose gradients are clipped."""
-
-    names: tuple[str, ...]
-    parameters: Sequence[Tensor]
 
 
 def clip_(model: Model, gradients: Gradients, rule: Rule, nonfinite: str) -> Outcome:
@@ -78,7 +72,7 @@ def clip_(model: Model, gradients: Gradients, rule: Rule, nonfinite: str) -> Out
     skipped = bad.double() if bad is not None and nonfinite == "skip" else rule.zero
     clamped = done.count if done and isinstance(rule, ClipValue) else None
     units = done.count if done and isinstance(rule, AGC) else None
-    return Outcome(before, total, written, clamped, units, threshold, skipped, rule.norm_type)
+    return Outcome(before, total, written, clamped, units, threshold, skipped, rule.zero, rule.norm_type)
 
 
 def _judge(nonfinite: str, before: Measured, total: Tensor, names: Sequence[str]) -> Tensor | None:
@@ -109,16 +103,17 @@ def _bend_(model: Model, gradients: Gradients, rule: ClipValue | AGC, bad: Tenso
 
 def _unit_weights(model: Model, owners: Sequence[int], exclude: Sequence[str]) -> list[Tensor | None]:
     """The weights that belong to gradients, row by row (of a sparse gradient the rows it has); None where excluded."""
+    left = {name for pattern in exclude for name in model.matching(pattern)}
     weights: list[Tensor | None] = []
     for owner in owners:
         name, parameter = model.names[owner], model.parameters[owner]
-        gradient, weight = parameter.grad, parameter.detach()
-        if any(fnmatchcase(name, pattern) for pattern in exclude):
+        gradient = parameter.grad
+        if name in left:
             weights.append(None)
         elif gradient is None or gradient.layout is not torch.sparse_coo:
-            weights.append(weight)
+            weights.append(parameter)
         elif gradient.sparse_dim() == 1:
-            weights.append(weight.index_select(0, gradient._indices()[0]))
+            weights.append(parameter.index_select(0, gradient._indices()[0]))
         else:
             raise ValueError(
                 f"mode 'agc' needs whole rows, and the sparse gradient of {name!r} has {gradient.sparse_dim()} sparse "

@@ -1,44 +1,60 @@
 """From what a step did to the numbers of its record: all on the device, none of them read."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from clipcore.gradients import Gradients, combine
+from clipcore.gradients import combine, index_on
 from clipcore.step import Outcome
 
 
-def tabulate(outcome: Outcome, gradients: Gradients) -> tuple[Tensor, Tensor]:
-    """`ClipStats.numbers` and `ClipStats.layers` of what was done to n gradients."""
-    before, n = outcome.before, len(outcome.written)
-    norms = torch.cat([before.norm, outcome.total.view(1)])
-    written = torch.cat([outcome.written, combine(outcome.written, outcome.norm_type).view(1)])
-    coef = torch.where(norms == 0, 1.0, written / norms + 0 * norms)  # 0 * norms: NaN where a norm is not finite
-    clamped = torch.zeros_like(before.nonfinite) if outcome.clamped is None else outcome.clamped
-    counted = outcome.units if outcome.clamped is None else outcome.clamped
-    changed = coef[:n] < 1 if counted is None else counted > 0
-    all_clamped = clamped.sum()
-    nonfinite = gradients.spread(before.nonfinite, 0)
-    affected = nonfinite > 0
-    numbers = [
+def numbers_of(outcome: Outcome, elements: int) -> Tensor:
+    """`ClipStats.numbers` of what was done to so many elements.
+
+    In as few operations as it takes, because each costs as much as clipping a small tensor.
+    """
+    before, total, nothing = outcome.before, outcome.total, outcome.nothing
+    written = combine(outcome.written, outcome.norm_type)
+    changed = outcome.written < before.norm
+    for count in (outcome.clamped, outcome.units):
+        if count is not None:
+            changed |= count > 0
+    clamped = nothing if outcome.clamped is None else outcome.clamped.sum(dtype=torch.float64)
+    columns = (
         outcome.threshold,
-        norms[n],
-        written[n],
-        coef[n],
-        all_clamped,
-        all_clamped / max(1, gradients.elements),
-        changed.sum(),
-        nonfinite.sum(),
+        total,
+        written,
+        ratio(written, total),
+        clamped,
+        nothing if outcome.clamped is None else clamped / max(1, elements),
+        changed.sum(dtype=torch.float64),
+        before.nonfinite.sum(dtype=torch.float64),
         before.max_abs.max(),
         outcome.skipped,
-        torch.where(affected.any(), affected.int().argmax(), -1),
-    ]
-    layers = [gradients.spread(before.norm, 0.0), gradients.spread(coef[:n], 1.0), gradients.spread(clamped, 0)]
-    return torch.stack([number.double() for number in numbers]), torch.stack([layer.double() for layer in layers])
+    )
+    return torch.stack(columns)
 
 
-def tabulate_nothing(count: int) -> tuple[Tensor, Tensor]:
+def numbers_of_nothing() -> Tensor:
     """The same for a step without any gradient."""
-    numbers = torch.tensor([math.nan, 0, 0, 1, 0, 0, 0, 0, 0, 0, -1], dtype=torch.float64)
-    return numbers, torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64).repeat(1, count)
+    return torch.tensor([math.nan, 0, 0, 1, 0, 0, 0, 0, 0, 0], dtype=torch.float64)
+
+
+def layers_of(outcome: Outcome | None, owners: Sequence[int], count: int) -> Tensor:
+    """`ClipStats.layers` of what was done to the gradients of `owners` among so many parameters."""
+    nothing = torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64).expand(3, count)
+    if outcome is None:
+        return nothing
+    norm = outcome.before.norm
+    clamped = torch.zeros_like(norm) if outcome.clamped is None else outcome.clamped.double()
+    layers = torch.stack([norm, ratio(outcome.written, norm), clamped])
+    if len(owners) == count:
+        return layers
+    return nothing.to(norm.device, non_blocking=True).index_copy(1, index_on(norm.device, owners), layers)
+
+
+def ratio(written: Tensor, norm: Tensor) -> Tensor:
+    """The coefficient that a norm shows: 1 if it was 0, NaN if it is not finite."""
+    return torch.where(norm == 0, 1.0, written / norm + 0 * norm)

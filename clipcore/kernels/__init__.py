@@ -107,5 +107,19 @@ def _choose(device_type: str, forced: str) -> Choice:
         return Choice(_load("eager"), reason)
 
 
+def gather(parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[int], int, bool] | None:
+    """The gradients of parameters, if each is plain CPU memory that the C kernels take and no two share any.
+
+    Returns:
+        The gradients, the positions of the parameters that have one, how many elements that is, and whether one is
+        float64; None when it takes a closer look, or another kind of kernels is chosen.
+    """
+    if choose(torch.device("cpu")).kernels.name != "cpu":
+        return None
+    from clipcore.kernels import _cpu
+
+    return _cpu.gather(parameters)
+
+
 def _load(name: str) -> Kernels:
     return cast("Kernels", importlib.import_module(f"clipcore.kernels.{name}"))

@@ -1,8 +1,9 @@
 """The passes in torch's own operations: the reference, and the way wherever the native kernels cannot go.
 
 Norms are taken over pieces of 64 Ki elements in float32, each scaled by the power of two that brings its largest
-element near 1, and combined in float64. So nothing overflows or underflows, the error stays below 1e-6 at any size, and
-no value is read on the host to decide it. float64 is left as it is: 2e200 overflows at p = 2, as in torch.
+element near 1, and combined in float64. So nothing overflows or underflows, and no value is read on the host to decide
+it. Powers are added by `sum`, which cascades and so is good to 1e-6, where `vector_norm` adds one after the other and
+errs by 1e-5. float64 is left as it is: 2e200 overflows at p = 2, as in torch.
 
 Complex tensors are welcome here, and only here: their modulus counts.
 """
@@ -17,7 +18,7 @@ from clipcore.memory import is_dense
 
 name = "eager"
 
-PIECE = 1 << 16  # elements; the float32 sum of so many squares is good to 1e-6
+PIECE = 1 << 16  # elements
 BATCH = 1 << 20  # elements; bounds what temporaries take
 BLOCK = 1 << 10  # elements; what count_exponents looks at or leaves
 
@@ -61,7 +62,8 @@ def clip_units_(tensors: Sequence[Tensor], weights: Sequence[Tensor], clipping: 
             tensor, weight = tensor.reshape(1, -1), weight.reshape(1, -1)  # views: the whole is the unit
         rows = max(1, BATCH // max(1, tensor[:1].numel()))
         parts = zip(torch.split(tensor, rows), torch.split(weight, rows), strict=True)
-        counts.append(sum((_clip_rows(*part, clipping, eps) for part in parts), clipping.new_zeros(())))
+        none = clipping.new_zeros(())
+        counts.append(sum((_clip_rows(*part, clipping, eps) for part in parts), none) if tensor.numel() else none)
     return Clipped(before, measure(tensors).norm, torch.stack(counts).long())
 
 
@@ -117,11 +119,17 @@ def _measure_pieces(pieces: Sequence[Tensor], norm_type: float) -> tuple[Tensor,
     peak = torch.maximum(peak, -torch.stack([extreme.min for extreme in extremes]))
     if 0 < norm_type < float("inf") and peak.dtype == torch.float32:
         scale = _towards_one(peak)
-        norm = torch.stack(torch._foreach_norm(torch._foreach_mul(wide, scale.unbind()), norm_type)).double() / scale
+        scaled = torch._foreach_mul(wide, scale.unbind())
+        norm = torch.stack([_powers_(piece, norm_type).sum() for piece in scaled]).double() ** (1 / norm_type) / scale
     else:
         norm = torch.stack(torch._foreach_norm(wide, norm_type)).double()
     nonfinite = torch.stack([(piece * 0).count_nonzero() for piece in wide])  # 0 * inf and 0 * NaN are NaN
     return norm, peak.double(), nonfinite.double()
+
+
+def _powers_(piece: Tensor, norm_type: float) -> Tensor:
+    """|x|^p of float32 elements, in place of them."""
+    return piece.square_() if norm_type == 2 else piece.abs_() if norm_type == 1 else piece.abs_().pow_(norm_type)
 
 
 def _towards_one(peak: Tensor) -> Tensor:
@@ -166,5 +174,4 @@ def _row_norms(rows: Tensor) -> Tensor:
     inner = tuple(range(1, rows.dim()))
     peak = torch.linalg.vector_norm(wide, float("inf"), inner, keepdim=True)
     scale = _towards_one(peak.float()).to(wide.dtype)
-    norm: Tensor = torch.linalg.vector_norm(wide * scale, 2, inner, keepdim=True)
-    return norm.double() / scale
+    return (wide * scale).square_().sum(inner, keepdim=True).double().sqrt() / scale

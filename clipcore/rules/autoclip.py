@@ -49,6 +49,11 @@ class AutoClip(ScalingRule):
         return Decision(keep_within(threshold, norms.total), threshold)
 
     @property
+    def capturable(self) -> bool:
+        """A history that grows is no fixed memory."""
+        return self._window > 0
+
+    @property
     def _window(self) -> int:
         return int(self.structure["window"])
 

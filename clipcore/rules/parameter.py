@@ -56,7 +56,7 @@ class Parameter:
             raise ValueError(f"{self.name} must be {self.allowed}, got {value!r}")
         if self.kind == "number":
             return float(value)
-        if value != int(value):
+        if not float(value).is_integer():
             raise ValueError(f"{self.name} must be a whole number, got {value!r}")
         return int(value)
 

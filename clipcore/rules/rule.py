@@ -88,6 +88,11 @@ class Rule:
             self.state[name].copy_(tensor)
 
     @property
+    def capturable(self) -> bool:
+        """Whether its operations are the same at every step, so that a CUDA graph can hold them."""
+        return True
+
+    @property
     def norm_type(self) -> float:
         """Of which norms this rule speaks."""
         return 2.0

@@ -1,0 +1,187 @@
+"""From parameters to the memory that passes go over: each gradient once.
+
+Tied weights, a parameter listed twice and two parameters with one gradient count once. Sparse gradients are coalesced
+and stand for their values. Whatever a kernel could trip over is refused here, with a sentence that says what to do.
+"""
+
+import operator
+import types
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from clipcore.distributed import Shards, as_dtensor, whole_sum
+from clipcore.gradients import Gradients, Group
+from clipcore.inplace import refuse_unwritable
+from clipcore.kernels import choose, eager, gather
+from clipcore.memory import find_overlap
+
+REAL = {torch.float32, torch.bfloat16, torch.float16, torch.float64}
+COMPLEX = {torch.complex64, torch.complex128}
+
+
+def listed(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    """The parameters as a list; a generator is used up here, once.
+
+    Warns as torch does when a generator has nothing left, which usually means that somebody else used it up.
+    """
+    if isinstance(parameters, Tensor):
+        return [parameters]
+    found = list(parameters)
+    if not found and isinstance(parameters, types.GeneratorType):
+        warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=3)
+    return found
+
+
+def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) -> Gradients | None:
+    """The distinct gradients of the parameters, to be clipped in place; None when there are none.
+
+    Raises:
+        TypeError: a gradient is neither real nor complex floating point, or has a layout that cannot be clipped.
+        ValueError: gradients overlap partly or cannot be written in place, or a parameter is no leaf and keeps none.
+    """
+    gathered = gather(parameters)
+    if gathered is not None:
+        tensors, owners, elements, double = gathered
+        device = torch.device("cpu")
+        group = Group(choose(device).kernels, device, tensors, range(len(tensors)))
+        return (
+            Gradients(tensors, owners, len(parameters), [group], double=double, elements=elements) if tensors else None
+        )
+    if all(type(parameter) is nn.Parameter for parameter in parameters):
+        gradients = [parameter.grad for parameter in parameters]
+        owners = [position for position, gradient in enumerate(gradients) if gradient is not None]
+        if not owners:
+            return None
+        if ordinary := _ordinary([gradient for gradient in gradients if gradient is not None], owners, len(parameters)):
+            return ordinary
+    return _collect_any(parameters, names.__getitem__ if names else _number)
+
+
+def collect_tensors(tensors: Sequence[Tensor]) -> Gradients | None:
+    """The same over tensors that are themselves to be measured, and are not changed."""
+    if not tensors:
+        return None
+    owners = range(len(tensors))
+    if (ordinary := _ordinary(tensors, owners, len(tensors))) is not None:
+        return ordinary
+    found = [_readable(tensor, _number(position)) for position, tensor in enumerate(tensors)]
+    return _distinct(tensors, found, owners, len(tensors), _number)
+
+
+def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> Gradients | None:
+    """The tensors as a group, if every one is ordinary; None when one needs a closer look.
+
+    Ordinary: no subclass, strided and contiguous, real, writable, on the same device, and no two share memory. That is
+    every step of most models, so each attribute is read of all tensors at once, which is several times faster.
+    """
+    device = tensors[0].device
+    if {type(tensor) for tensor in tensors} != {Tensor} or {tensor.device for tensor in tensors} != {device}:
+        return None
+    dtypes = {tensor.dtype for tensor in tensors}
+    if not dtypes <= REAL or {tensor.layout for tensor in tensors} != {torch.strided}:
+        return None
+    if not all(map(Tensor.is_contiguous, tensors)) or any(map(Tensor.is_inference, tensors)):
+        return None
+    starts = list(map(Tensor.data_ptr, tensors))
+    ends = sorted(map(operator.add, starts, [tensor.nbytes for tensor in tensors]))
+    starts.sort()
+    if not all(map(operator.le, ends, starts[1:])):  # each but the last ends before the next one starts
+        return None
+    group = Group(choose(device).kernels, device, tensors, range(len(tensors)))
+    elements = sum(map(Tensor.numel, tensors))
+    return Gradients(tensors, owners, count, [group], double=torch.float64 in dtypes, elements=elements)
+
+
+def _collect_any(parameters: Sequence[Tensor], name_of: Callable[[int], str]) -> Gradients | None:
+    """One parameter at a time, whatever it is."""
+    sources: list[Tensor] = []
+    found: list[Tensor] = []
+    owners: list[int] = []
+    for position, parameter in enumerate(parameters):
+        source = _gradient(parameter, name_of(position))
+        if source is not None:
+            sources.append(source)
+            found.append(_writable(source, name_of(position)))
+            owners.append(position)
+    return _distinct(sources, found, owners, len(parameters), name_of) if found else None
+
+
+def _gradient(parameter: Tensor, name: str) -> Tensor | None:
+    if not (parameter.is_leaf or parameter.retains_grad):
+        raise ValueError(
+            f"parameter {name!r} is not a leaf and keeps no gradient: pass the leaf tensors that the optimizer "
+            "updates, or call `.retain_grad()` on it before backward"
+        )
+    gradient = parameter.grad
+    spread = as_dtensor(gradient) if gradient is not None else None
+    if spread is not None and (whole := whole_sum(spread)) is not spread:
+        parameter.grad = gradient = whole
+    return gradient
+
+
+def _writable(source: Tensor, name: str) -> Tensor:
+    """The memory of a gradient that is to be changed."""
+    if source.layout is torch.sparse_coo and not source.is_coalesced():
+        source.copy_(source.coalesce())  # in place: p.grad stays the same object
+    memory = _readable(source, name)
+    refuse_unwritable(memory, name)
+    return memory
+
+
+def _readable(source: Tensor, name: str) -> Tensor:
+    """The memory of a gradient: the strided tensor itself, a sparse one's values, a DTensor's local part."""
+    if (spread := as_dtensor(source)) is not None:
+        source = whole_sum(spread)._local_tensor
+    if source.layout is torch.sparse_coo:
+        source = source.detach().coalesce()._values()
+    if source.layout is not torch.strided:
+        raise TypeError(f"the gradient of {name!r} has layout {source.layout}; strided and sparse COO can be clipped")
+    if source.dtype not in REAL | COMPLEX:
+        raise TypeError(
+            f"the gradient of {name!r} is {source.dtype}; it must be float32, bfloat16, float16, float64, complex64 or "
+            "complex128: convert it first"
+        )
+    return source
+
+
+def _distinct(
+    sources: Sequence[Tensor],
+    found: Sequence[Tensor],
+    owners: Sequence[int],
+    count: int,
+    name_of: Callable[[int], str],
+) -> Gradients:
+    """Each piece of memory once."""
+    unique: dict[tuple[object, ...], int] = {}
+    for position, tensor in enumerate(found):
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (id(tensor),)
+        unique.setdefault(key, position)
+    tensors, first_owners = [found[p] for p in unique.values()], [owners[p] for p in unique.values()]
+    groups = _groups(tensors)
+    for group in groups:
+        if pair := find_overlap(group.tensors):
+            one, other = (name_of(first_owners[group.positions[i]]) for i in pair)
+            raise ValueError(f"the gradients of {one!r} and {other!r} overlap in memory: clone one of them first")
+    double = any(tensor.dtype in (torch.float64, torch.complex128) for tensor in tensors)
+    shards = Shards([sources[p] for p in unique.values()], tensors)
+    return Gradients(
+        tensors, first_owners, count, groups, double=double, elements=shards.elements, shards=shards or None
+    )
+
+
+def _groups(tensors: Sequence[Tensor]) -> list[Group]:
+    """By device; complex tensors apart, which only the eager kernels take."""
+    positions: dict[tuple[torch.device, bool], list[int]] = {}
+    for position, tensor in enumerate(tensors):
+        positions.setdefault((tensor.device, tensor.is_complex()), []).append(position)
+    return [
+        Group(eager if is_complex else choose(device).kernels, device, [tensors[p] for p in chosen], chosen)
+        for (device, is_complex), chosen in positions.items()
+    ]
+
+
+def _number(position: int) -> str:
+    return f"number {position}"

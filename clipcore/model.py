@@ -1,0 +1,51 @@
+"""Whose gradients are clipped."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Self
+
+from torch import Tensor, nn
+
+Parameters = nn.Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Parameters and their names, each once, in order."""
+
+    names: tuple[str, ...]
+    parameters: list[Tensor]
+
+    @classmethod
+    def of(cls, parameters: Parameters) -> Self:
+        """The parameters of a module, or tensors (which get numbers as names), or (name, tensor) pairs.
+
+        Raises:
+            TypeError: something else.
+            ValueError: two tensors have one name.
+        """
+        named: dict[str, Tensor] = {}
+        known: set[int] = set()
+        for name, tensor in _pairs(parameters):
+            if name in named:
+                raise ValueError(f"`parameters` has two tensors named {name!r}")
+            if id(tensor) not in known:
+                known.add(id(tensor))
+                named[name] = tensor
+        return cls(tuple(named), list(named.values()))
+
+    def matching(self, pattern: str) -> list[str]:
+        """The names that a shell-style pattern fits; a name fits itself."""
+        return [name for name in self.names if fnmatchcase(name, pattern)]
+
+
+def _pairs(parameters: Parameters) -> Iterable[tuple[str, Tensor]]:
+    if isinstance(parameters, nn.Module):
+        yield from parameters.named_parameters()
+        return
+    for number, parameter in enumerate([parameters] if isinstance(parameters, Tensor) else parameters):
+        name, tensor = parameter if isinstance(parameter, tuple) else (str(number), parameter)
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"`parameters` must be a module, tensors or (name, tensor) pairs, got {parameter!r}")
+        yield name, tensor
