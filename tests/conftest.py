@@ -1,4 +1,4 @@
-"""What all tests share. Without a GPU, Triton's interpreter stands in for one; it must be asked for before its import."""
+"""What all tests share. Without a GPU, Triton's interpreter stands in; it must be asked for before its import."""
 
 import os
 

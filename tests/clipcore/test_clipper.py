@@ -1,0 +1,325 @@
+"""The Clipper: what it clips, what it says of it, and how it is steered while it runs."""
+
+import math
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from clipcore import Clipper
+from clipcore.rules import RULES
+
+pytestmark = pytest.mark.usefixtures("kernels")
+
+
+def model_with(*grads):
+    parameters = [nn.Parameter(torch.zeros_like(grad)) for grad in grads]
+    give(parameters, *grads)
+    return parameters
+
+
+def give(parameters, *grads):
+    for parameter, grad in zip(parameters, grads, strict=True):
+        parameter.grad = None if grad is None else grad.clone()
+
+
+def backward(model, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+class TestStats:
+    def test_norm_mode(self):
+        """Norms, coefficient and threshold; the norm after is measured, not computed."""
+        stats = Clipper(model_with(torch.tensor([3.0, 0.0]), torch.tensor([4.0])), max_norm=1.0).clip_()
+        assert (stats.step, stats.mode, stats.names) == (1, "norm", ("0", "1"))
+        assert stats.threshold == 1.0
+        assert stats.norm == 5.0
+        assert stats.clipped_norm.item() == pytest.approx(1.0, rel=1e-6)
+        assert stats.coef.item() == pytest.approx(0.2, rel=1e-6)
+        assert (stats.clamped, stats.clamped_fraction, stats.clipped_tensors) == (0, 0, 2)
+        assert (stats.nonfinite, stats.max_abs, stats.skipped) == (0, 4.0, 0)
+        torch.testing.assert_close(stats.layers[0], torch.tensor([3.0, 4.0]).double())
+        torch.testing.assert_close(stats.layers[1], torch.tensor([0.2, 0.2]).double(), rtol=1e-6, atol=0)
+        assert stats.numbers.dtype == stats.layers.dtype == torch.float64
+
+    def test_value_mode(self):
+        """Clamped elements are counted, in all and by layer."""
+        stats = Clipper(model_with(torch.tensor([3.0, 0.5]), torch.tensor([0.1, 0.2])), "value", clip_value=1.0).clip_()
+        assert (stats.threshold, stats.clamped, stats.clamped_fraction, stats.clipped_tensors) == (1.0, 1, 0.25, 1)
+        assert stats.layers[2].tolist() == [1, 0]
+        assert stats.norm.item() == pytest.approx(math.sqrt(9.3))
+        assert stats.clipped_norm.item() == pytest.approx(math.sqrt(1.3))
+
+    def test_layer_mode(self):
+        """Each gradient has its own coefficient."""
+        stats = Clipper(model_with(torch.tensor([4.0]), torch.tensor([0.5])), "layer", max_norm=2.0).clip_()
+        assert stats.layers[1].tolist() == pytest.approx([0.5, 1.0])
+        assert stats.clipped_tensors == 1
+
+    def test_agc_mode(self):
+        """Rows are bounded by their weights; excluded parameters only measured."""
+        model = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 1, bias=False))
+        for layer in model:
+            layer.weight.data.fill_(1.0)
+            layer.weight.grad = torch.full_like(layer.weight, 2.0)
+        stats = Clipper(model, "agc", clipping=0.5, exclude=["1.*"]).clip_()
+        torch.testing.assert_close(model[0].weight.grad, torch.full((2, 3), 0.5))
+        torch.testing.assert_close(model[1].weight.grad, torch.full((1, 2), 2.0))
+        assert stats.threshold.isnan()
+        assert (stats.clamped, stats.clipped_tensors) == (0, 1)
+        assert stats.layers[1].tolist() == pytest.approx([0.25, 1.0])
+
+    def test_agc_of_a_sparse_gradient_looks_at_its_rows_weights(self):
+        """An embedding's gradient has only the rows that were used."""
+        embedding = nn.Embedding(4, 2, sparse=True)
+        embedding.weight.data.copy_(torch.arange(1.0, 5)[:, None].expand(4, 2))
+        embedding(torch.tensor([3, 1])).sum().mul(100).backward()
+        Clipper(embedding, "agc", clipping=0.1).clip_()
+        expected = torch.tensor([0.0, 2.0, 0.0, 4.0])[:, None].expand(4, 2) * 0.1
+        torch.testing.assert_close(embedding.weight.grad.to_dense(), expected)
+
+    def test_off_mode_writes_nothing(self):
+        """But measures all the same."""
+        parameters = model_with(torch.tensor([3.0, 4.0]))
+        version = parameters[0].grad._version
+        stats = Clipper(parameters, "off").clip_()
+        assert (stats.norm, stats.clipped_norm, stats.coef, stats.clipped_tensors) == (5.0, 5.0, 1.0, 0)
+        assert stats.threshold.isnan()
+        assert parameters[0].grad._version == version
+
+    def test_a_zero_norm_has_coefficient_one(self):
+        """Nothing was taken away."""
+        stats = Clipper(model_with(torch.zeros(3))).clip_()
+        assert (stats.norm, stats.coef, stats.layers[1, 0]) == (0.0, 1.0, 1.0)
+
+    @pytest.mark.parametrize("mode", RULES)
+    @pytest.mark.parametrize("bad", [math.nan, math.inf])
+    def test_a_nonfinite_gradient_has_coefficient_nan(self, mode, bad):
+        """It is counted, and the first parameter that holds one is named."""
+        parameters = model_with(torch.ones(2), torch.tensor([1.0, bad, bad]), torch.tensor([bad]))
+        stats = Clipper(parameters, mode).clip_()
+        assert stats.coef.isnan()
+        assert stats.layers[1, 1].isnan()
+        assert stats.nonfinite == 3
+        assert stats.first_nonfinite == "1"
+
+    def test_parameters_without_gradient_keep_their_place(self):
+        """Their layer shows norm 0, coefficient 1."""
+        parameters = [nn.Parameter(torch.zeros(2)) for _ in range(3)]
+        parameters[1].grad = torch.tensor([math.nan, 4.0])
+        stats = Clipper(parameters, "value").clip_()
+        assert stats.first_nonfinite == "1"
+        assert stats.layers[0].isnan().tolist() == [False, True, False]
+        assert stats.layers[1, ::2].tolist() == [1.0, 1.0]
+        assert stats.layers[2].tolist() == [0, 1, 0]
+
+    @pytest.mark.filterwarnings("ignore:clip_.. found no gradient")
+    def test_without_any_gradient_the_norm_is_zero(self):
+        """A no-op with a whole record."""
+        stats = Clipper([nn.Parameter(torch.zeros(2))], "value").clip_()
+        assert (stats.norm, stats.clipped_norm, stats.coef, stats.clamped, stats.skipped) == (0, 0, 1, 0, 0)
+        assert stats.first_nonfinite is None
+        assert stats.layers.tolist() == [[0.0], [1.0], [0.0]]
+
+    def test_repr_shows_the_numbers(self):
+        """As a person would want them in a log."""
+        text = repr(Clipper(model_with(torch.tensor([3.0, 4.0])), max_norm=2.5).clip_())
+        assert text.startswith("ClipStats(step=1, mode='norm', threshold=2.5, norm=5, clipped_norm=2.5, coef=0.5, ")
+
+    @pytest.mark.parametrize("mode", RULES)
+    def test_clipped_norm_is_that_of_the_gradients(self, mode):
+        """Recomputed in float64 from the gradients themselves, step after step."""
+        model = nn.Sequential(nn.Linear(30, 40), nn.Linear(40, 5))
+        clipper = Clipper(model, mode)
+        for step in range(30):
+            backward(model, step)
+            stats = clipper.clip_()
+            gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
+            torch.testing.assert_close(stats.clipped_norm, gradient.norm(), rtol=1e-6, atol=0)
+
+    def test_norm_type(self):
+        """In mode norm, norms and the bound are p-norms."""
+        stats = Clipper(model_with(torch.tensor([3.0, -4.0])), norm_type=math.inf, max_norm=2.0).clip_()
+        assert (stats.norm, stats.clipped_norm) == (4.0, pytest.approx(2.0))
+
+
+class TestParameters:
+    def test_a_module_gives_names(self):
+        """Tied weights are one layer."""
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        model[1].weight = model[0].weight
+        assert Clipper(model).names == ("0.weight", "0.bias", "1.bias")
+
+    def test_pairs_give_names_and_tensors_get_numbers(self):
+        """A lone tensor too."""
+        one, other = model_with(torch.ones(1), torch.ones(1))
+        assert Clipper([("a", one), ("b", other), ("again", one)]).names == ("a", "b")
+        assert Clipper([one, other, one]).names == ("0", "1")
+        assert Clipper(one).names == ("0",)
+
+    def test_wrong_parameters_are_refused(self):
+        """A name twice, and what is no tensor."""
+        one, other = model_with(torch.ones(1), torch.ones(1))
+        with pytest.raises(ValueError, match="two tensors named 'a'"):
+            Clipper([("a", one), ("a", other)])
+        with pytest.raises(TypeError, match=r"must be a module, tensors or .* got 3"):
+            Clipper([one, 3])
+
+    def test_wrong_settings_are_refused(self):
+        """Each with what is allowed."""
+        parameters = model_with(torch.ones(1))
+        with pytest.raises(ValueError, match=r"mode must be one of off, norm, value, .* got 'l2'"):
+            Clipper(parameters, "l2")
+        with pytest.raises(ValueError, match="nonfinite must be one of propagate, raise, skip, zero, got 'ignore'"):
+            Clipper(parameters, nonfinite="ignore")
+        with pytest.raises(ValueError, match="mode 'value' has no parameter 'max_norm'; it has clip_value"):
+            Clipper(parameters, "value", max_norm=1.0)
+        with pytest.raises(ValueError, match=r"exclude has 'head', which is the name of no parameter"):
+            Clipper(parameters, "agc", exclude=["head"])
+
+
+class TestUpdate:
+    def test_the_next_clip_obeys(self):
+        """The handle says from which step on, what changed, and the whole configuration."""
+        parameters = model_with(torch.tensor([3.0, 4.0]))
+        clipper = Clipper(parameters, max_norm=1.0)
+        assert clipper.clip_().updates == ()
+        update = clipper.update(max_norm=0.5)
+        assert (update.step, update.config, update.changes) == (None, None, None)
+        assert clipper.config["max_norm"] == 1.0
+        give(parameters, torch.tensor([3.0, 4.0]))
+        stats = clipper.clip_()
+        assert stats.updates == (update,)
+        assert stats.threshold == 0.5
+        assert stats.clipped_norm.item() == pytest.approx(0.5)
+        assert update.step == 2
+        assert update.changes == {"max_norm": (1.0, 0.5)}
+        assert update.config == clipper.config
+        assert clipper.config == {"mode": "norm", "max_norm": 0.5, "norm_type": 2.0, "nonfinite": "propagate"}
+
+    def test_a_mode_comes_back_with_its_last_values(self):
+        """Each mode keeps its own."""
+        parameters = model_with(torch.ones(2))
+        clipper = Clipper(parameters, max_norm=0.7)
+        for patch in [{"mode": "value", "clip_value": 0.1}, {"mode": "norm"}]:
+            update = clipper.update(**patch)
+            give(parameters, torch.ones(2))
+            clipper.clip_()
+        assert clipper.config["max_norm"] == 0.7
+        assert update.changes == {"mode": ("value", "norm"), "max_norm": (None, 0.7), "norm_type": (None, 2.0)} | {
+            "clip_value": (0.1, None)
+        }
+
+    def test_a_mode_that_comes_back_starts_its_statistics_anew(self):
+        """And goes on with them while it stays, whatever else changes."""
+        parameters = model_with(torch.tensor([8.0]))
+        clipper = Clipper(parameters, "autoclip", percentile=50)
+        clipper.clip_()
+        clipper.update(percentile=0)
+        give(parameters, torch.tensor([2.0]))
+        assert clipper.clip_().threshold == 2.0
+        clipper.update(percentile=100)
+        give(parameters, torch.tensor([2.0]))
+        assert clipper.clip_().threshold == 8.0
+        clipper.update(mode="norm")
+        clipper.update(mode="autoclip")
+        give(parameters, torch.tensor([2.0]))
+        assert clipper.clip_().threshold == 2.0
+
+    def test_a_bad_patch_changes_nothing(self):
+        """Not even its good part, and what waits is not disturbed."""
+        clipper = Clipper(model_with(torch.ones(2)))
+        waiting = clipper.update(max_norm=0.25)
+        for patch in [{"max_norm": -1}, {"mode": "value", "max_norm": 1}, {"max_norm": 2, "nonfinite": "?"}, {"x": 1}]:
+            with pytest.raises(ValueError, match=r"."):
+                clipper.update(**patch)
+        with pytest.raises(TypeError, match="max_norm must be a number"):
+            clipper.update(max_norm="1")
+        assert clipper.clip_().updates == (waiting,)
+        assert clipper.config["max_norm"] == 0.25
+
+    def test_patches_build_on_those_that_wait(self):
+        """A parameter of the mode that is on its way is known."""
+        clipper = Clipper(model_with(torch.ones(2)))
+        clipper.update(mode="value")
+        clipper.update(clip_value=0.1)
+        with pytest.raises(ValueError, match="mode 'value' has no parameter 'max_norm'"):
+            clipper.update(max_norm=1.0)
+        assert clipper.clip_().threshold == 0.1
+
+    def test_any_thread_may_update(self):
+        """Every patch is applied once, in some order, and each handle gets its step."""
+        parameters = model_with(torch.ones(2))
+        clipper = Clipper(parameters)
+        updates = []
+
+        def turn(low):
+            updates.extend(clipper.update(max_norm=low + i / 1000) for i in range(100))
+
+        threads = [threading.Thread(target=turn, args=(low,)) for low in range(4)]
+        for thread in threads:
+            thread.start()
+        seen = []
+        while any(thread.is_alive() for thread in threads) or not seen or seen[-1]:
+            give(parameters, torch.ones(2))
+            seen.append(clipper.clip_().updates)
+        applied = [update for batch in seen for update in batch]
+        assert sorted(map(id, applied)) == sorted(map(id, updates))
+        assert all(update.step is not None for update in updates)
+        assert clipper.config["max_norm"] == applied[-1].config["max_norm"]
+
+    def test_sync_params_applies_before_the_next_step(self):
+        """The first step that obeys is the coming one, and its record names the patch."""
+        clipper = Clipper(model_with(torch.ones(2)))
+        update = clipper.update(max_norm=0.5)
+        clipper.sync_params()
+        assert clipper.config["max_norm"] == 0.5
+        assert update.step == 1
+        assert clipper.clip_().updates == (update,)
+
+
+class TestState:
+    @pytest.mark.parametrize("mode", RULES)
+    def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(self, mode, tmp_path):
+        """Through a file, with torch.load's safe default."""
+        model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+        first, second = Clipper(model, mode), Clipper(model)
+        for step in range(10):
+            backward(model, step)
+            first.clip_()
+        torch.save(first.state_dict(), tmp_path / "state.pt")
+        second.load_state_dict(torch.load(tmp_path / "state.pt"))
+        assert second.config == first.config
+        for step in range(10, 20):
+            backward(model, step)
+            one = first.clip_()
+            backward(model, step)
+            other = second.clip_()
+            assert one.step == other.step
+            assert torch.equal(one.numbers.nan_to_num(-1), other.numbers.nan_to_num(-1))
+
+    def test_other_modes_values_are_kept(self):
+        """A mode that was left is restored with its last values."""
+        parameters = model_with(torch.ones(2))
+        first, second = Clipper(parameters, max_norm=0.3), Clipper(parameters)
+        first.update(mode="value", clip_value=0.2)
+        first.clip_()
+        second.load_state_dict(first.state_dict())
+        second.update(mode="norm")
+        second.clip_()
+        assert second.config["max_norm"] == 0.3
+
+    def test_a_state_that_does_not_fit_changes_nothing(self):
+        """Statistics of another model, or values that are not allowed."""
+        small, large = model_with(torch.ones(2)), model_with(torch.ones(2), torch.ones(2))
+        other = Clipper(large, "adagc")
+        other.clip_()
+        clipper = Clipper(small, max_norm=0.5)
+        with pytest.raises(ValueError, match=r"state of mode 'adagc' must have the shapes"):
+            clipper.load_state_dict(other.state_dict())
+        with pytest.raises(ValueError, match="max_norm must be >= 0"):
+            clipper.load_state_dict({**clipper.state_dict(), "values": {"norm": {"max_norm": -1}}})
+        assert clipper.config["max_norm"] == 0.5
