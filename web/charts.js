@@ -53,13 +53,10 @@ const LINES = {
 /** Lines that go faint behind a trend. */
 const RAW = ["before", "after", "loss"];
 
-const COLOURS = [
-  "ink", "muted", "hairline", "surface", "bad", "threshold",
-  "before", "after", "largest", "coef", "clamped", "loss", "other", "trend",
-];
+const COLOURS = ["muted", "hairline", "bad", ...Object.keys(LINES)];
 /** @typedef {Record<string, string>} Palette */
 
-/** The most that a label of an axis takes from the height of a chart. */
+/** Height of a mark's label. */
 const MARK_LABEL_PX = 14;
 
 /**

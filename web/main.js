@@ -49,6 +49,9 @@ for (const draw of [statusView(element(".bar"), store), nowView(element("#now"),
   store.watch(["rows", "run", "connection"], frames.add(draw, { every: 250 }));
 }
 
+let repaint = () => {};
+themeView(element("[data-testid=theme]"), () => repaint());
+
 const help = find(document, "#help", HTMLDialogElement);
 element("#help-open").addEventListener("click", () => help.showModal());
 keysView(element("#keys"), [
@@ -60,7 +63,7 @@ keysView(element("#keys"), [
   bind("[", "half the threshold", () => control.scale(0.5)),
   bind("]", "twice the threshold", () => control.scale(2)),
   { shown: "1 … 8", does: "choose the mode", action: (key) => (/^[1-8]$/.test(key) ? () => control.chooseMode(Number(key) - 1) : null) },
-  bind("Enter", "apply what is being edited", () => control.apply()),
+  bind("Enter", "apply what is being edited", () => store.draft && control.apply()),
   bind("u", "undo the last change", () => control.undo()),
   bind("Escape", "drop what is being edited", () => control.cancel(), "Esc"),
 ]);
@@ -69,9 +72,6 @@ socket.connect();
 getRules().then((rules) => store.setRules(rules), (error) => store.say(`The clipping modes could not be loaded: ${error.message}`));
 start.load().catch((error) => store.say(`The built-in trainings could not be loaded: ${error.message}`));
 loadPlotly("vendor/plotly.min.js").then(
-  (plotly) => {
-    const repaint = boardView(element(".board"), store, frames, plotly);
-    themeView(element("[data-testid=theme]"), repaint);
-  },
+  (plotly) => (repaint = boardView(element(".board"), store, frames, plotly)),
   (error) => store.say(error.message),
 );

@@ -16,6 +16,7 @@ export class Socket {
   /** @type {WebSocket | null} */
   #socket = null;
   #attempt = 0;
+  #live = false;
   #url;
   #handlers;
 
@@ -35,7 +36,7 @@ export class Socket {
       socket.send(JSON.stringify(this.#handlers.subscription()));
     };
     socket.onmessage = ({ data }) => {
-      if (this.#attempt || !this.#live) this.#goLive();
+      if (!this.#live) this.#goLive();
       this.#handlers.onMessage(parse(data));
     };
     socket.onclose = () => this.#retry();
@@ -50,8 +51,6 @@ export class Socket {
     this.#socket.send(JSON.stringify(message));
     return true;
   }
-
-  #live = false;
 
   #goLive() {
     this.#attempt = 0;

@@ -115,19 +115,23 @@ export class Store {
 
   /** Why the knob cannot be turned now; "" when it can. */
   get locked() {
-    if (this.readOnly) return "this server is read-only";
+    if (this.readOnly) return "read-only: this page may only watch";
     if (!this.run) return "there is no run";
     if (this.over) return OVER[this.run.state];
     if (this.connection.state !== "live") return "the server is out of reach";
+    if (this.run.state === "starting") return "the training is starting";
     if (!this.run.attached) return "no trainer is attached";
     return "";
   }
 
-  /** What to ask for on a new connection: the rest of what is here already. */
+  /**
+   * What to ask for on a new connection: the rest of what is here already.
+   * @returns {BrowserMessage}
+   */
   subscription() {
     const run = this.#chosen ?? (this.over ? null : (this.run?.id ?? null));
     const since = run !== null && run === this.run?.id && this.table.length ? this.table.lastSeq : null;
-    return /** @type {BrowserMessage} */ ({ type: "subscribe", run, since });
+    return { type: "subscribe", run, since };
   }
 
   /** @param {Connection} connection */
@@ -141,30 +145,42 @@ export class Store {
     switch (message.type) {
       case "snapshot":
         return this.#restart(message);
-      case "steps":
-        return this.#isShown(message.run) && this.#receiveRows(message);
-      case "layers":
-        if (!this.#isShown(message.run)) return;
-        this.layers.add(message.layers);
-        return this.#changed("layers");
-      case "status":
-        if (!this.#isShown(message.run.id)) return;
-        this.run = message.run;
-        return this.#changed("run");
-      case "event":
-        return this.#isShown(message.run) && this.#append(message.entry);
-      case "applied":
-        if (this.run && this.#isShown(message.run)) this.run = { ...this.run, control: message.config };
-        this.#settle(message.id, { state: "applied", step: message.step });
-        return this.#changed("run");
       case "rejected":
         return this.#settle(message.id, { state: "rejected", reason: message.reason });
       case "runs":
         return this.#listRuns(message.runs);
       case "error":
-        this.say(message.reason);
-        return this.loaded || this.#showNewest();
+        return this.#fail(message.reason);
+      case "status":
+        return this.#isShown(message.run.id) && this.#learn(message.run);
+      default:
+        return this.#isShown(message.run) && this.#follow(message);
     }
+  }
+
+  /**
+   * News of the run on show.
+   * @param {Extract<ServerMessage, {type: "steps" | "layers" | "event" | "applied"}>} message
+   */
+  #follow(message) {
+    switch (message.type) {
+      case "steps":
+        return this.#receiveRows(message);
+      case "layers":
+        this.layers.add(message.layers);
+        return this.#changed("layers");
+      case "event":
+        return this.#append(message.entry);
+      case "applied":
+        if (this.run) this.#learn({ ...this.run, control: message.config });
+        return this.#settle(message.id, { state: "applied", step: message.step });
+    }
+  }
+
+  /** @param {RunInfo} run */
+  #learn(run) {
+    this.run = run;
+    this.#changed("run");
   }
 
   /** @param {import("./lib/table.js").Columns} columns */
@@ -317,9 +333,11 @@ export class Store {
     this.#changed("change");
   }
 
-  /** The run that was asked for is gone. */
-  #showNewest() {
-    this.#chosen = null;
+  /** @param {string} reason */
+  #fail(reason) {
+    this.say(reason);
+    if (this.loaded) return;
+    this.#chosen = null; // the run that was asked for is gone
     this.#send({ type: "subscribe", run: null, since: null });
   }
 

@@ -196,12 +196,14 @@ test("a page that asks for a run that is gone shows the newest", () => {
 test("the knob is locked, with the reason, whenever nobody would obey", () => {
   const { store } = live();
   assert.equal(store.locked, "there is no run");
+  store.receive(snapshot({ run: { ...run, state: "starting", attached: false } }));
+  assert.equal(store.locked, "the training is starting");
   store.receive(snapshot({ run: { ...run, attached: false } }));
   assert.equal(store.locked, "no trainer is attached");
   store.receive(snapshot({ run: { ...run, state: "failed" } }));
   assert.equal(store.locked, "the run has failed");
   store.receive(snapshot({ read_only: true }));
-  assert.equal(store.locked, "this server is read-only");
+  assert.equal(store.locked, "read-only: this page may only watch");
   store.receive(snapshot());
   assert.equal(store.locked, "");
   store.setConnection({ state: "lost", attempt: 1 });

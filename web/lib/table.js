@@ -65,7 +65,7 @@ export class StepTable {
    * @returns {number}
    */
   lastLogged(name, row) {
-    const column = this.column(name);
+    const column = this.#columns.get(name) ?? [];
     while (row > 0 && column[row] === NOT_LOGGED) row--;
     return column[row] ?? NOT_LOGGED;
   }

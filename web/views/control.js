@@ -10,7 +10,7 @@ import { count, exact } from "../lib/format.js";
 import { fromSlider, toSlider } from "../lib/scale.js";
 import { numeric, sliderRange, write } from "../lib/schema.js";
 import { find, make, setText } from "./dom.js";
-import { fieldFor } from "./fields.js";
+import { ParametersView } from "./parameters.js";
 
 /** @typedef {import("../store.js").Store} Store */
 
@@ -28,8 +28,6 @@ export class ControlView {
   #undo;
   #copy;
   #parameters;
-  /** @type {{mode: string, fields: Map<string, import("./fields.js").Field>}} the further parameters on show */
-  #more = { mode: "", fields: new Map() };
   #announce;
 
   /**
@@ -51,7 +49,7 @@ export class ControlView {
     this.#inForce = find(form, "#in-force", HTMLElement);
     this.#undo = find(form, "#undo", HTMLButtonElement);
     this.#copy = find(form, "#copy", HTMLButtonElement);
-    this.#parameters = find(form, "#parameters", HTMLElement);
+    this.#parameters = new ParametersView(find(form, "#more", HTMLElement), (name, text) => this.#edit(name, text));
     this.#listen();
     store.watch(["rules"], () => this.#listModes());
     store.watch(["run", "draft", "connection", "rules", "log", "change"], () => this.#show());
@@ -64,7 +62,7 @@ export class ControlView {
    */
   scale(factor) {
     const value = boundOf(this.#store.draft, this.#control, this.#store.rules);
-    if (Number.isFinite(value)) this.#editBound(write(Number((value * factor).toPrecision(6))));
+    if (Number.isFinite(value) && !this.#store.locked) this.#editBound(write(Number((value * factor).toPrecision(6))));
   }
 
   /**
@@ -160,14 +158,8 @@ export class ControlView {
 
   #show() {
     const { locked, draft, rules } = this.#store;
-    const ready = this.#rule !== undefined;
-    for (const element of this.#form.elements) {
-      if (element instanceof HTMLButtonElement || element instanceof HTMLInputElement || element instanceof HTMLSelectElement) {
-        element.disabled = locked !== "" || !ready;
-      }
-    }
-    this.#form.dataset.edited = String(draft !== null);
-    if (!ready) return;
+    setText(this.#inForce, locked || `in force: ${this.#control.mode}${this.#boundInForce()}`);
+    if (!this.#rule) return this.#enable();
     this.#mode.value = this.#shownMode;
     this.#mode.title = this.#rule.help;
     this.#mode.classList.toggle("edited", draft !== null && draft.mode !== this.#control.mode);
@@ -176,11 +168,18 @@ export class ControlView {
     this.#fill(this.#bound, bound);
     const value = boundOf(draft, this.#control, rules);
     this.#slider.value = String(this.#toSlider(value));
-    for (const element of this.#boundControls) element.disabled ||= !bound;
-    this.#showMore();
-    setText(this.#inForce, locked || `in force: ${this.#control.mode}${this.#boundInForce()}`);
+    this.#parameters.show(this.#shownMode, this.#rule);
+    for (const [name, field] of this.#parameters.fields) this.#fill(field, name);
+    this.#enable();
+  }
+
+  /** Let everything be used that somebody would obey. */
+  #enable() {
+    const locked = this.#store.locked !== "" || !this.#rule;
+    for (const element of this.#form.querySelectorAll("button, input, select")) element.toggleAttribute("disabled", locked);
+    for (const element of this.#boundControls) element.disabled ||= !this.#rule?.bound;
     this.#undo.disabled ||= this.#store.lastChange === null;
-    this.#copy.disabled = false; // what was in force is worth having after the run, too
+    this.#copy.disabled = !this.#store.run; // what was in force is worth having after the run, too
   }
 
   #boundInForce() {
@@ -208,29 +207,6 @@ export class ControlView {
     return write(values?.[name] ?? this.#rule.properties[name]?.default);
   }
 
-  #showMore() {
-    if (this.#more.mode !== this.#shownMode) this.#makeMore();
-    for (const [name, field] of this.#more.fields) {
-      this.#fill(field, name);
-      field.disabled = this.#store.locked !== "";
-    }
-  }
-
-  /** Fields for the parameters beside the knob. */
-  #makeMore() {
-    const further = Object.entries(this.#rule.properties).filter(([name]) => name !== this.#rule.bound);
-    /** @type {Map<string, import("./fields.js").Field>} */
-    const fields = new Map();
-    this.#parameters.replaceChildren(...further.map(([name, property]) => {
-      const { label, field } = fieldFor(name, property);
-      field.addEventListener("input", () => this.#edit(name, field.value));
-      fields.set(name, field);
-      return label;
-    }));
-    this.#more = { mode: this.#shownMode, fields };
-    find(this.#form, "#more", HTMLElement).hidden = further.length === 0;
-  }
-
   get #scale() {
     const bound = this.#rule?.bound ?? "";
     const inForce = this.#shownMode === this.#control.mode ? numeric(this.#control[bound]) : numeric(this.#rule?.properties[bound]?.default);
@@ -253,6 +229,7 @@ export class ControlView {
   #showAnswer() {
     const { change, run } = this.#store;
     this.#answer.dataset.state = change?.state ?? "";
+    this.#answer.dataset.step = change?.state === "applied" ? String(change.step) : "";
     const words = change ? answerWords(change, run?.state === "paused") : "";
     setText(this.#answer, words);
     if (change && change.state !== "pending") this.#announce(words);

@@ -37,12 +37,12 @@ export function keysView(list, keys) {
 }
 
 /**
- * The key belongs to what has the focus: text to a field, space to a button, everything to a dialog.
+ * The key belongs to what has the focus: text to a field, space and Enter to a button, everything to a dialog.
  * @param {KeyboardEvent} event
  */
 function isTaken({ key, target }) {
   if (!(target instanceof Element)) return false;
   if (target.closest("dialog")) return true;
   if (target.closest("input:not([type=range]), select, textarea")) return key !== "Escape";
-  return key === " " && target.closest("button, summary, a") !== null;
+  return (key === " " || key === "Enter") && target.closest("button, summary, a") !== null;
 }

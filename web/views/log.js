@@ -38,8 +38,8 @@ function row(entry) {
 function words(entry) {
   const changes = changesOf(entry);
   if (changes) return describe(changes);
-  const text = entry.text || entry.kind;
-  return entry.kind === "rejected" && !text.startsWith("rejected") ? `rejected: ${text}` : lastLine(text);
+  if (entry.kind === "rejected") return `rejected: ${entry.text}`;
+  return lastLine(entry.text || entry.kind);
 }
 
 /**

@@ -53,25 +53,32 @@ export class StartView {
 
   /** @param {Workload} workload */
   #choice({ name, title, help, options }) {
-    const properties = Object.entries(options?.properties ?? {});
-    const fields = properties.map(([option, property]) => ({ option, property, ...fieldFor(option, property) }));
-    const answer = make("output", { class: "answer" });
+    const fields = Object.entries(options.properties).map(([option, property]) => ({ option, property, ...fieldFor(option, property) }));
+    const answer = make("output", { class: "answer", "data-state": "rejected" });
     const button = make("button", { type: "button", class: "main", "data-testid": `start-${name}` }, `Start ${name}`);
     button.addEventListener("click", async () => {
       const changed = fields.filter(({ field, property }) => field.value !== write(property.default));
       button.disabled = true;
-      try {
-        const config = Object.fromEntries(changed.map(({ option, field, property }) => [option, read(field.value, property)]));
-        this.#store.select(await startWorker(name, config));
-        this.close();
-        setText(answer, "");
-      } catch (error) {
-        setText(answer, error instanceof Error ? error.message : String(error));
-        answer.dataset.state = "rejected";
-      }
+      setText(answer, await this.#start(name, Object.fromEntries(changed.map(({ option, field, property }) => [option, read(field.value, property)]))));
       button.disabled = false;
     });
-    const more = make("details", { class: "more" }, make("summary", {}, "Options"), make("div", { class: "fields" }, ...fields.map(({ label }) => label)));
-    return make("section", { class: "choice" }, make("h3", {}, title || name), make("p", {}, help), ...(fields.length ? [more] : []), make("div", {}, button, answer));
+    const list = make("div", { class: "fields" }, ...fields.map(({ label }) => label));
+    const more = make("details", { class: "more" }, make("summary", {}, "Options"), list);
+    return make("section", { class: "choice" }, make("h3", {}, title), make("p", {}, help), more, make("div", {}, button, answer));
+  }
+
+  /**
+   * @param {string} workload
+   * @param {import("../lib/wire.js").Patch} config
+   * @returns {Promise<string>} why it did not start; "" when it did
+   */
+  async #start(workload, config) {
+    try {
+      this.#store.select(await startWorker(workload, config));
+      this.close();
+      return "";
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
   }
 }

@@ -28,7 +28,7 @@ export class WhatIfView {
   constructor(panel, store, makeChart) {
     this.#store = store;
     this.element = find(panel, ".plot", HTMLElement);
-    this.chart = makeChart(this.element, { left: 4, right: 4, top: 4, bottom: 20 });
+    this.chart = makeChart(this.element, { left: 12, right: 12, top: 4, bottom: 20 });
     this.#headline = find(panel, "#would-clip", HTMLElement);
     this.#note = find(panel, ".note", HTMLElement);
     this.#buttons = QUANTILES.map((q) => {
