@@ -8,6 +8,7 @@
 import { changesOf } from "./lib/changes.js";
 import { Gaps } from "./lib/gaps.js";
 import { LayerHistory } from "./lib/layers.js";
+import { Requests } from "./lib/requests.js";
 import { StepTable } from "./lib/table.js";
 import { followRange } from "./lib/scale.js";
 import { HOME } from "./lib/url.js";
@@ -23,17 +24,6 @@ import { toColumns } from "./lib/wire.js";
 /** @typedef {{state: "connecting" | "live" | "lost", attempt: number}} Connection */
 
 /**
- * A patch on its way: asked, then answered.
- * @typedef {object} Change
- * @property {string} id
- * @property {Patch} patch
- * @property {import("./lib/draft.js").Draft | null} draft  what was being edited when it was asked for
- * @property {"pending" | "applied" | "rejected"} state
- * @property {number} step  the first step that obeyed
- * @property {string} reason  why it was rejected
- */
-
-/**
  * What part of the run the charts show.
  * @typedef {object} View
  * @property {[lo: number, hi: number] | null} range  steps; null follows the newest
@@ -45,6 +35,7 @@ import { toColumns } from "./lib/wire.js";
 
 /** @type {{[state: string]: string}} */
 const OVER = { finished: "the run has finished", stopped: "the run was stopped", failed: "the run has failed" };
+const UNREACHABLE = "the server is out of reach";
 const MOST_LOG_ENTRIES = 1000;
 
 export class Store {
@@ -62,8 +53,6 @@ export class Store {
   layers = new LayerHistory();
   /** @type {LogEntry[]} oldest first */
   log = [];
-  /** @type {Change | null} */
-  change = null;
   /** @type {import("./lib/draft.js").Draft | null} what is being edited */
   draft = null;
   /** @type {import("./lib/schema.js").Rules} */
@@ -76,8 +65,7 @@ export class Store {
   #chosen;
   /** @type {Map<Topic, (() => void)[]>} */
   #listeners = new Map();
-  /** @type {Map<string, Command>} commands not answered yet, by id */
-  #commands = new Map();
+  #requests = new Requests();
   #send;
 
   /**
@@ -118,7 +106,7 @@ export class Store {
     if (this.readOnly) return "read-only: this page may only watch";
     if (!this.run) return "there is no run";
     if (this.over) return OVER[this.run.state];
-    if (this.connection.state !== "live") return "the server is out of reach";
+    if (this.connection.state !== "live") return UNREACHABLE;
     if (this.run.state === "starting") return "the training is starting";
     if (!this.run.attached) return "no trainer is attached";
     return "";
@@ -202,23 +190,26 @@ export class Store {
     this.#changed("draft");
   }
 
+  /** How far the newest change that this page asked for has got. */
+  get change() {
+    return this.#requests.change;
+  }
+
   /** @param {Patch} patch */
   control(patch) {
     if (!this.run) return;
-    const id = newId();
-    this.change = { id, patch, draft: this.draft, state: "pending", step: 0, reason: "" };
-    if (!this.#send({ type: "control", id, run: this.run.id, patch })) {
-      this.change = { ...this.change, state: "rejected", reason: "not sent, the server is out of reach" };
-    }
+    const id = this.#requests.ask(patch, this.draft);
+    const sent = this.#send({ type: "control", id, run: this.run.id, patch });
+    if (!sent) this.#requests.settle(id, { state: "rejected", reason: UNREACHABLE });
     this.#changed("change");
   }
 
   /** @param {Command} command */
   command(command) {
     if (!this.run) return;
-    const id = newId();
-    this.#commands.set(id, command);
-    if (!this.#send({ type: "command", id, run: this.run.id, command })) this.say(`${command} was not sent: the server is out of reach`);
+    const id = this.#requests.command(command);
+    const sent = this.#send({ type: "command", id, run: this.run.id, command });
+    if (!sent) this.#settle(id, { state: "rejected", reason: UNREACHABLE });
   }
 
   /**
@@ -296,7 +287,7 @@ export class Store {
 
   #forget() {
     this.layers.clear();
-    this.change = null;
+    this.#requests = new Requests();
     this.draft = null;
     if (this.run) this.view = { ...this.view, range: null, frozen: null };
   }
@@ -321,15 +312,18 @@ export class Store {
 
   /**
    * @param {string} id
-   * @param {Partial<Change>} answer
+   * @param {import("./lib/requests.js").Answer} answer
    */
   #settle(id, answer) {
-    const command = this.#commands.get(id);
-    this.#commands.delete(id);
-    if (command && answer.state === "rejected") this.say(`${command} was rejected: ${answer.reason}`);
-    if (this.change?.id !== id || this.change.state !== "pending") return;
-    this.change = { ...this.change, ...answer };
-    if (this.change.state === "applied" && this.draft === this.change.draft) this.draft = null;
+    const asked = this.#requests.settle(id, answer);
+    if (asked === null) return;
+    if (typeof asked !== "string") return this.#settled(asked);
+    if (answer.state === "rejected") this.say(`${asked} was rejected: ${answer.reason}`);
+  }
+
+  /** @param {import("./lib/requests.js").Change} change */
+  #settled({ state, draft }) {
+    if (state === "applied" && this.draft === draft) this.draft = null;
     this.#changed("change");
   }
 
@@ -362,9 +356,4 @@ export class Store {
     const listeners = new Set(topics.flatMap((topic) => this.#listeners.get(topic) ?? []));
     for (const listener of listeners) listener();
   }
-}
-
-/** An id no other page uses; crypto.randomUUID is missing where a page comes over plain HTTP. */
-function newId() {
-  return [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(36)).join("");
 }

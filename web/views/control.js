@@ -237,7 +237,7 @@ export class ControlView {
 }
 
 /**
- * @param {import("../store.js").Change} change
+ * @param {import("../lib/requests.js").Change} change
  * @param {boolean} paused
  */
 function answerWords({ state, step, reason, patch }, paused) {

@@ -1,0 +1,65 @@
+/** What this page asked the trainer for, until it is answered. */
+
+/** @typedef {import("./wire.js").Command} Command */
+/** @typedef {import("./wire.js").Patch} Patch */
+/** @typedef {import("./draft.js").Draft} Draft */
+
+/**
+ * A patch on its way: asked, then answered.
+ * @typedef {object} Change
+ * @property {string} id
+ * @property {Patch} patch
+ * @property {Draft | null} draft  what was being edited when it was asked for
+ * @property {"pending" | "applied" | "rejected"} state
+ * @property {number} step  the first step that obeyed
+ * @property {string} reason  why it was rejected
+ */
+
+/** @typedef {{state: "applied", step: number} | {state: "rejected", reason: string}} Answer */
+
+export class Requests {
+  /** @type {Change | null} the newest */
+  change = null;
+  /** @type {Map<string, Command>} not answered yet, by id */
+  #commands = new Map();
+
+  /**
+   * @param {Patch} patch
+   * @param {Draft | null} draft
+   * @returns {string} the id to ask under
+   */
+  ask(patch, draft) {
+    this.change = { id: newId(), patch, draft, state: "pending", step: 0, reason: "" };
+    return this.change.id;
+  }
+
+  /**
+   * @param {Command} command
+   * @returns {string} the id to ask under
+   */
+  command(command) {
+    const id = newId();
+    this.#commands.set(id, command);
+    return id;
+  }
+
+  /**
+   * Take an answer in; that of a change which is answered already, or of another page, is passed over.
+   * @param {string} id
+   * @param {Answer} answer
+   * @returns {Change | Command | null}  what it answers
+   */
+  settle(id, answer) {
+    const command = this.#commands.get(id);
+    this.#commands.delete(id);
+    if (command) return command;
+    if (this.change?.id !== id || this.change.state !== "pending") return null;
+    this.change = { ...this.change, ...answer };
+    return this.change;
+  }
+}
+
+/** An id no other page uses; crypto.randomUUID is missing where a page comes over plain HTTP. */
+function newId() {
+  return [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(36)).join("");
+}
