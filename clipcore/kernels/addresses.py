@@ -15,7 +15,7 @@ part of the graph (some 40 bytes a tensor on each replay) and reads host memory 
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
 from itertools import accumulate, chain
 from typing import NamedTuple, TypeVar
 
@@ -56,6 +56,7 @@ def cached_on_device(build: Callable[..., T]) -> Callable[..., T]:
     def on_stream(_stream: int, device: torch.device, *key: Hashable) -> T:
         return build(device, *key)
 
+    @wraps(build)
     def look_up(device: torch.device, *key: Hashable) -> T:
         if device.type != "cuda":
             return on_stream(0, device, *key)

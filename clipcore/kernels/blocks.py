@@ -3,8 +3,8 @@
 A block is 8192 consecutive elements in rows of 4 KiB, so that each of 256 threads reads 16 bytes of a row and holds
 the same columns of every row: summing over rows needs no communication. With two programs or more on a multiprocessor
 at a time, 32 to 128 KiB are in flight there, where an H200 needs 25 KiB to saturate its memory (4.8 TB/s x 0.7 us of
-latency / 132). Sizes are reasoned rather than autotuned, which would run in-place kernels over and over on live
-gradients.
+latency / 132). Sizes are reasoned, and checked in the compiled code (tests/clipcore/kernels/test_blocks.py), rather
+than autotuned, which would run in-place kernels over and over on live gradients.
 
 Blocks start at cache lines of the memory, not at a tensor's first element: views aligned to their element only (the
 parameters of a bucket) are read in 16-byte accesses all the same, and just the first and the last block of a tensor

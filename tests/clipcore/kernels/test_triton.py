@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 pytest.importorskip("triton", reason="needs Triton")
 
@@ -296,6 +297,28 @@ def test_other_norm_types_go_to_eager():
     clipped = triton.clamp_(tensors, scalar(0.5), 3.0)
     assert_near(clipped.norm, norms(tensors, 3.0), 1e-5)
     assert_near(triton.scale_(tensors, scalar(0.5), clipped.norm, 3.0), 0.5 * clipped.norm, 1e-5)
+
+
+class HostReads(TorchDispatchMode):
+    """Refuses to bring a device's value to the host."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func is not torch.ops.aten._local_scalar_dense.default, "a value was read on the host"
+        return func(*args, **(kwargs or {}))
+
+
+@by_norm_type
+def test_nothing_is_read_on_the_host(norm_type):
+    """No pass needs a value of the device, tensors with gaps included, so none waits for it."""
+    tensors = gradients(torch.float32)
+    weights = [tensor + 1 for tensor in tensors]
+    coef, limit, eps = scalar(0.5), scalar(0.1), scalar(1e-3)
+    with HostReads():
+        measured = triton.measure(tensors, norm_type)
+        triton.scale_(tensors, coef, measured.norm, norm_type)
+        triton.clamp_(tensors, limit, norm_type)
+        triton.clip_units_(tensors, weights, limit, eps)
+        triton.count_exponents(tensors)
 
 
 def test_writing_raises_version_counters():
