@@ -19,7 +19,7 @@ import { find, make, setText } from "./dom.js";
  * @property {(store: Store) => (Source & {label: string})[]} readout  the columns whose values its heading shows
  */
 
-const MARGIN = { left: 52, right: 20, top: 6, bottom: 22 };
+const MARGIN = { left: 52, right: 28, top: 6, bottom: 22 };
 
 /** @type {Plot[]} */
 const PLOTS = [
