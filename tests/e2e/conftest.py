@@ -78,9 +78,8 @@ class Server:
 
     def run(self, run_id=None):
         """The run of that id; the newest when not given, None when there is none."""
-        if run_id:
-            return self.get(f"/api/runs/{run_id}")
-        return next(iter(self.get("/api/runs")["runs"]), None)
+        newest = None if run_id else next(iter(self.get("/api/runs")["runs"]), None)
+        return self.get(f"/api/runs/{run_id or newest['id']}") if run_id or newest else None
 
     def series(self, run_id, *metrics, points=100_000):
         return self.get(f"/api/runs/{run_id}/series?metrics={','.join(metrics)}&points={points}")
