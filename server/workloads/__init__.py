@@ -56,6 +56,6 @@ def find(name: str) -> Workload:
 def describe() -> list[dict[str, Any]]:
     """All workloads for a form: name, title, help, and the options as JSON Schema."""
     return [
-        {"name": name, "title": title, "help": help_, "options": options.schema_of_all()}
+        {"name": name, "title": title, "help": help_, "options": options.full_schema()}
         for name, title, help_, options, _ in WORKLOADS.values()
     ]

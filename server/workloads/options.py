@@ -61,7 +61,7 @@ class Options(BaseModel):
         return options
 
     @classmethod
-    def schema_of_all(cls) -> dict[str, Any]:
+    def full_schema(cls) -> dict[str, Any]:
         """JSON Schema of these options and of mode norm's bound."""
         schema = cls.model_json_schema()
         bound = next(parameter for parameter in RULES["norm"].parameters if parameter.name == "max_norm")

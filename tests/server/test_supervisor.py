@@ -1,0 +1,136 @@
+"""The supervisor, through the server it belongs to: workers started, refused, stopped, killed, and explained."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.server.site import until
+
+
+def start(site, workload="rnn", **config):
+    """The id of a new worker's run."""
+    answer = site.http.post("/api/workers", json={"workload": workload, "config": config})
+    assert answer.is_success, answer.text
+    return answer.json()["id"]
+
+
+def run(site, run_id):
+    return site.http.get(f"/api/runs/{run_id}").json()
+
+
+def wait_for_state(site, run_id, state):
+    until(lambda: run(site, run_id)["state"] == state, timeout_s=60)
+    return run(site, run_id)
+
+
+def wait_for_step(site, run_id, step):
+    until(lambda: run(site, run_id)["step"] >= step, timeout_s=60)
+
+
+def process_of(run_id):
+    """The worker's process id, found by its environment among this process's children."""
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            if f"CLIPCORE_RUN_ID={run_id}".encode() in Path("/proc", pid, "environ").read_bytes():
+                return int(pid)
+    raise LookupError(f"no child trains run {run_id}")
+
+
+def test_a_run_appears_at_once_and_ends_finished(site):
+    """It is there, with its whole configuration, before its process has said a word."""
+    run_id = start(site, steps=5)
+    starting = run(site, run_id)
+    assert (starting["state"], starting["workload"], starting["seq"]) == ("starting", "rnn", 0)
+    assert (starting["config"]["steps"], starting["config"]["max_norm"]) == (5, 0.5)
+    finished = wait_for_state(site, run_id, "finished")
+    assert (finished["seq"], finished["reason"]) == (5, "")
+
+
+@pytest.mark.parametrize(
+    ("workload", "config", "sentence"),
+    [
+        ("gpt", {}, "workload must be one of charlm, rnn, got 'gpt'"),
+        ("rnn", {"steps": -1}, "got -1"),
+        ("rnn", {"clip_value": 1}, "there is no option 'clip_value' in mode 'norm'"),
+    ],
+)
+def test_what_is_not_allowed_starts_nothing(site, workload, config, sentence):
+    """The answer says why, and there is no run."""
+    answer = site.http.post("/api/workers", json={"workload": workload, "config": config})
+    assert answer.status_code == 422
+    assert sentence in answer.json()["detail"]
+    assert site.http.get("/api/runs").json()["runs"] == []
+
+
+def test_a_third_worker_has_to_wait(site):
+    """Two may train at a time; when one is stopped, even before it has trained a step, there is room again."""
+    first, second = start(site), start(site)
+    refused = site.http.post("/api/workers", json={"workload": "rnn", "config": {}})
+    assert refused.status_code == 422
+    assert f"stop {first} and {second} or wait" in refused.json()["detail"]
+    assert site.http.delete(f"/api/workers/{first}").status_code == 204
+    assert run(site, first)["state"] == "stopped"
+    start(site)
+
+
+def test_a_stopped_worker_has_ended_when_the_answer_comes(site):
+    """Its run is stopped, its process gone; there is nothing left to stop."""
+    run_id = start(site, "charlm")
+    wait_for_step(site, run_id, 3)
+    assert site.http.delete(f"/api/workers/{run_id}").status_code == 204
+    assert run(site, run_id)["state"] == "stopped"
+    with pytest.raises(LookupError):
+        process_of(run_id)
+    assert site.http.delete(f"/api/workers/{run_id}").status_code == 404
+
+
+def test_a_worker_that_does_not_stop_is_killed(site, monkeypatch):
+    """A process that cannot answer SIGTERM ends all the same, and its run is stopped as asked."""
+    monkeypatch.setattr("server.supervisor.STOP_GRACE_S", 0.2)
+    run_id = start(site)
+    wait_for_step(site, run_id, 1)
+    os.kill(process_of(run_id), signal.SIGSTOP)
+    assert site.http.delete(f"/api/workers/{run_id}").status_code == 204
+    stopped = run(site, run_id)
+    assert (stopped["state"], stopped["reason"]) == ("stopped", "asked to stop")
+
+
+def test_a_killed_worker_leaves_a_failed_run_with_its_steps(site):
+    """The reason names the signal, and what it may mean; every step that the server had is there."""
+    run_id = start(site)
+    wait_for_step(site, run_id, 5)
+    seen = run(site, run_id)["seq"]
+    os.kill(process_of(run_id), signal.SIGKILL)
+    failed = wait_for_state(site, run_id, "failed")
+    assert failed["reason"] == "killed by SIGKILL (out of memory?)"
+    steps = site.http.get(f"/api/runs/{run_id}/series?metrics=loss&points=100000").json()["columns"]["step"]
+    assert steps == list(range(1, failed["seq"] + 1))
+    assert failed["seq"] >= seen
+
+
+def test_a_worker_that_never_attached_is_explained_by_its_output(site, tmp_path, monkeypatch):
+    """A crash before the first word to the server leaves the traceback that the process printed."""
+    (tmp_path / "torch.py").write_text("raise OSError('libtorch is broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    failed = wait_for_state(site, start(site), "failed")
+    assert "Traceback" in failed["reason"]
+    assert failed["reason"].endswith("OSError: libtorch is broken")
+
+
+def test_workers_end_with_a_closing_server(serve):
+    """Within seconds, even one that cannot answer; the next server shows their runs as stopped."""
+    site = serve()
+    runs = [start(site), start(site)]
+    for run_id in runs:
+        wait_for_step(site, run_id, 1)
+    processes = [process_of(run_id) for run_id in runs]
+    os.kill(processes[0], signal.SIGSTOP)
+    began = time.monotonic()
+    site.close()
+    assert time.monotonic() - began < 4
+    assert not any(Path("/proc", str(pid)).exists() for pid in processes)
+    successor = serve()
+    assert [run(successor, run_id)["state"] for run_id in runs] == ["stopped", "stopped"]
