@@ -44,15 +44,17 @@ def main() -> None:
 @click.option("--port", type=int, help="port to listen on, instead of CLIPCORE_PORT")
 def serve(host: str | None, port: int | None) -> None:
     """Start the server and its page."""
-    from server.app import create_app  # it imports torch, which the other commands need not wait for
-
     settings = _settings(host=host, port=port)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if settings.log_level != "debug":
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it reports every connection
-    with closing(listen(settings)) as listener, closing(Store(settings.database)) as store:
-        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        Server(create_app(settings, store), settings).run([listener])
+    with closing(listen(settings)) as listener:
+        from server.app import create_app  # it imports torch, which the other commands need not wait for
+
+        _check_autostart(settings)
+        with closing(Store(settings.database)) as store:
+            settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+            Server(create_app(settings, store), settings).run([listener])
 
 
 @main.command()
@@ -115,6 +117,16 @@ def _settings(**given: Any) -> Settings:
         first = error.errors()[0]
         name = f"{PREFIX}{first['loc'][0]}: ".upper() if first["loc"] else ""
         raise click.ClickException(name + mistake_line([{**first, "loc": ()}])) from error
+
+
+def _check_autostart(settings: Settings) -> None:
+    from server.workloads import find  # it imports torch
+
+    if settings.autostart:
+        try:
+            find(settings.autostart)
+        except ValueError as error:
+            raise click.ClickException(f"{PREFIX}AUTOSTART: {error}") from error
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The application on a socket: started with one clear line, ended within 5 s with nothing lost."""
 
 import errno
+import signal
 import socket
+from types import FrameType
 
 import click
 import uvicorn
@@ -58,6 +60,11 @@ class Server(uvicorn.Server):
         )
         self._app = app
         self._settings = settings
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  uvicorn's signature
+        """Take a signal as the wish to end. uvicorn would also raise it again, before the store is closed."""
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say where."""

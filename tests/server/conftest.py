@@ -1,5 +1,7 @@
 """Servers and stores that end with their test."""
 
+import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from server.settings import Settings
 from server.store import Store
-from tests.server.site import Site
+from tests.server.site import Process, Site
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +31,38 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
         yield start
 
 
+@pytest.fixture(scope="module")
+def serve_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
+    """Start a server that all tests of a module share."""
+    with ExitStack() as stack:
+
+        def start(**given: Any) -> Site:
+            settings = Settings(port=0, data_dir=tmp_path_factory.mktemp("data"), **given)
+            return stack.enter_context(closing(Site(settings)))
+
+        yield start
+
+
 @pytest.fixture
 def site(serve: Callable[..., Site]) -> Site:
     """A server with the default settings."""
     return serve()
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Start server processes that end with the test; all of a test's have the same database and the same port."""
+    processes = []
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+
+    def start(**settings: str) -> Process:
+        processes.append(Process(**{"PORT": port, "DATA_DIR": str(tmp_path / "data")} | settings))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.end(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -1,15 +1,19 @@
 """A real server in a thread, and the two kinds of clients that talk to it."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import httpx
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from server.app import create_app
 from server.hub import Hub
@@ -50,8 +54,14 @@ def steps(first: int, last: int, **metrics: Any) -> dict[str, Any]:
 class Wire:
     """A websocket that speaks JSON; what it does not wait for is kept."""
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
+    path: str
+
+    def __init__(self, url: str, headers: dict[str, str] | None = None) -> None:
+        self._stack = ExitStack()
+        url = url.replace("http", "ws", 1) + self.path
+        self.socket = self._stack.enter_context(
+            connect(url, additional_headers=headers, compression=None, proxy=None, max_size=None, close_timeout=1)
+        )
         self.seen: list[dict[str, Any]] = []
 
     def send(self, message: dict[str, Any]) -> None:
@@ -70,10 +80,12 @@ class Wire:
                 return message
 
     def close(self) -> None:
-        self.socket.close()
+        self._stack.close()
 
 
 class TrainerWire(Wire):
+    path = "/ws/train"
+
     def start(self, run: str = "r1", **fields: Any) -> dict[str, Any]:
         self.send(hello(run, **fields))
         return self.wait("welcome")
@@ -95,6 +107,8 @@ class TrainerWire(Wire):
 
 
 class ViewerWire(Wire):
+    path = "/ws/view"
+
     def subscribe(self, run: str | None = None, since: int | None = None) -> dict[str, Any]:
         self.send({"type": "subscribe", "run": run, "since": since})
         return self.wait("snapshot")
@@ -113,10 +127,10 @@ class Site:
     def __init__(self, settings: Settings) -> None:
         self._clients = ExitStack()
         self._listener = listen(settings)
-        self._store = Store(settings.database)
+        self.store = Store(settings.database)
         settings = settings.model_copy(update={"port": self._listener.getsockname()[1]})
         self.url = settings.url
-        app = create_app(settings, self._store)
+        app = create_app(settings, self.store)
         self.hub: Hub = app.state.hub
         self._server = Server(app, settings)
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],))
@@ -128,7 +142,7 @@ class Site:
         """End the server as SIGTERM does."""
         self._server.should_exit = True
         self._thread.join()
-        self._store.close()
+        self.store.close()
         self._listener.close()
 
     def shrink_buffers(self) -> None:
@@ -142,16 +156,39 @@ class Site:
         self._clients.close()
 
     def trainer(self, **headers: str) -> TrainerWire:
-        return TrainerWire(self._connect("/ws/train", headers))
+        return self._clients.enter_context(closing(TrainerWire(self.url, headers)))
 
     def viewer(self, **headers: str) -> ViewerWire:
-        return ViewerWire(self._connect("/ws/view", headers))
+        return self._clients.enter_context(closing(ViewerWire(self.url, headers)))
 
-    def _connect(self, path: str, headers: dict[str, str]) -> ClientConnection:
-        url = self.url.replace("http", "ws", 1) + path
-        return self._clients.enter_context(
-            connect(url, additional_headers=headers, compression=None, proxy=None, max_size=None, close_timeout=1)
+
+class Process:
+    """A server in a process of its own, as a person starts it."""
+
+    def __init__(self, **settings: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CLIPCORE_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "server", "serve"],
+            cwd=Path(__file__).parents[2],
+            env=environment | {f"CLIPCORE_{name}": value for name, value in settings.items()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+        self._words: list[str] = []
+
+    @property
+    def url(self) -> str:
+        """What the server says about where it is, once it says it."""
+        assert self.process.stdout is not None
+        self._words = self._words or self.process.stdout.readline().split()
+        return self._words[3]
+
+    def end(self, number: int = 0) -> tuple[int, str]:
+        """Send a signal, if any, and wait; exit code and error output."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, errors
 
 
 def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:

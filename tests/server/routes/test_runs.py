@@ -1,0 +1,266 @@
+import csv
+import io
+import json
+import math
+import threading
+
+import pytest
+
+from server.routes import runs
+from tests.server.site import steps
+
+
+@pytest.fixture(scope="module")
+def history(serve_once):
+    """A server with one long run, whose trainer has left, and one short one."""
+    site = serve_once()
+    norms = [math.sin(n / 50) for n in range(9000)]
+    norms[1234], norms[4321] = "NaN", 1e6
+    long, short = site.trainer(), site.trainer()
+    long.start("long", config={"lr": math.pi})
+    for first in range(0, 9000, 3000):
+        long.commit(steps(first + 1, first + 3000, norm=norms[first : first + 3000]))
+    long.close()
+    short.start("short")
+    short.commit(steps(1, 3, norm=["NaN", "-Infinity", 1], own=[None, 2, "Infinity"]))
+    short.commit({"type": "event", "n": 1, "step": 3, "time": 1, "kind": "note", "text": "a", "data": {"x": "NaN"}})
+    short.commit({"type": "event", "n": 2, "step": 3, "time": 1, "kind": "warning", "text": "b"})
+    return site
+
+
+def get(site, path, **query):
+    return site.http.get(f"/api/runs{path}", params=query)
+
+
+def test_the_list_is_brief_and_newest_first(history):
+    """A list leaves out what can be long: configuration, control and layers."""
+    listed = get(history, "").json()["runs"]
+    assert [run["id"] for run in listed] == ["short", "long"]
+    assert [(run["seq"], run["step"]) for run in listed] == [(3, 3), (9000, 9000)]
+    assert {json.dumps([run["config"], run["control"], run["layers"]]) for run in listed} == {"[{}, {}, []]"}
+
+
+def test_a_run_has_its_configuration(history):
+    """One run comes whole."""
+    run = get(history, "/long").json()
+    assert run["config"] == {"lr": math.pi}
+    assert run["layers"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("path", ["", "/series", "/events", "/layers", "/export"])
+def test_an_unknown_run_is_404_with_a_sentence(history, path):
+    """What is not there is said, and where to look."""
+    answer = get(history, f"/nope{path}")
+    assert answer.status_code == 404
+    assert answer.json() == {"detail": "there is no run 'nope'; GET /api/runs lists them"}
+
+
+def test_a_series_is_exact_when_it_fits(history):
+    """Few rows come as they are, NaN and infinities as strings, "not logged" as null."""
+    series = get(history, "/short/series", metrics="norm,own").json()
+    assert series["exact"]
+    assert series["columns"] == {
+        "seq": [1, 2, 3],
+        "step": [1, 2, 3],
+        "time": [1001.0, 1002.0, 1003.0],
+        "mode": ["norm"] * 3,
+        "norm": ["NaN", "-Infinity", 1.0],
+        "own": [None, 2.0, "Infinity"],
+    }
+
+
+def test_a_series_keeps_spikes_at_any_width(history):
+    """However few points are asked for, the spike and the NaN are among them."""
+    for points in (2, 10, 100, 1000):
+        series = get(history, "/long/series", metrics="norm", points=points).json()
+        assert not series["exact"]
+        assert {1, 1235, 4322, 9000} <= set(series["columns"]["seq"])
+        assert "NaN" in series["columns"]["norm"]
+        assert 1e6 in series["columns"]["norm"]
+
+
+def test_a_series_is_cut_by_seq(history):
+    """First and last are inclusive."""
+    series = get(history, "/long/series", metrics="loss,norm", first=4320, last=4323).json()
+    assert series["columns"]["seq"] == [4320, 4321, 4322, 4323]
+    assert series["columns"]["norm"][2] == 1e6
+    assert series["columns"]["loss"] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ({"metrics": "norm,foo"}, "metrics: run 'short' has no foo; it has seq, step,"),
+        ({"points": 1}, "query.points: Input should be greater than or equal to 2, got '1'"),
+        ({"first": "x"}, "query.first"),
+        ({"last": 2**63}, "query.last"),
+    ],
+)
+def test_a_bad_question_is_422_with_a_sentence(history, query, sentence):
+    """The parameter, its value and the rule are named."""
+    answer = get(history, "/short/series", **query)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(sentence)
+
+
+def test_events_are_the_change_log(history):
+    """Lines come oldest first, from a line on when asked."""
+    assert [line["text"] for line in get(history, "/short/events").json()["events"]] == ["a", "b"]
+    assert [line["n"] for line in get(history, "/short/events", after=1).json()["events"]] == [2]
+    assert get(history, "/long/events").json()["events"][-1]["text"] == "the trainer is disconnected"
+
+
+def test_csv_has_every_row_and_all_metrics(history):
+    """The header names every column; what was not logged is empty; a long run is streamed whole."""
+    answer = get(history, "/short/export", format="csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="short.csv"'
+    table = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    assert [(row["seq"], row["norm"], row["own"], row["loss"]) for row in table] == [
+        ("1", "NaN", "", ""),
+        ("2", "-Infinity", "2.0", ""),
+        ("3", "1.0", "Infinity", ""),
+    ]
+    assert len(get(history, "/long/export").text.splitlines()) == 9001
+
+
+def test_jsonl_is_json_on_every_line(history):
+    """Every line is an object that any JSON reader takes."""
+    lines = get(history, "/short/export", format="jsonl").text.splitlines()
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [(row["seq"], row["norm"], row["own"]) for row in rows] == [
+        (1, "NaN", None),
+        (2, "-Infinity", 2.0),
+        (3, 1.0, "Infinity"),
+    ]
+
+
+# --- requests to the trainer ---
+
+
+def post(site, path, body):
+    return site.http.post(f"/api/runs{path}", json=body)
+
+
+@pytest.fixture
+def trainer(site):
+    wire = site.trainer()
+    wire.start()
+    return wire
+
+
+def while_obeying(work, obey):
+    """What `work` returns while another thread plays the trainer."""
+    thread = threading.Thread(target=obey)
+    thread.start()
+    try:
+        return work()
+    finally:
+        thread.join()
+
+
+def test_an_applied_control_is_200(site, trainer):
+    """The answer names the first step that obeyed and the whole configuration."""
+    config = {"mode": "norm", "max_norm": "Infinity"}
+    answer = while_obeying(
+        lambda: post(site, "/r1/control", {"max_norm": "Infinity"}), lambda: trainer.obey(1, 12, config)
+    )
+    assert answer.status_code == 200
+    assert answer.json() == {"id": answer.json()["id"], "status": "applied", "step": 12, "config": config}
+
+
+def test_a_rejected_control_is_422_with_the_trainers_sentence(site, trainer):
+    """Why it was refused is the trainer's to say."""
+
+    def refuse():
+        id_ = trainer.wait("control")["id"]
+        trainer.commit({"type": "rejected", "n": 1, "id": id_, "time": 1.0, "reason": "max_norm must be >= 0, got -1"})
+
+    answer = while_obeying(lambda: post(site, "/r1/control", {"max_norm": -1}), refuse)
+    assert (answer.status_code, answer.json()) == (422, {"detail": "max_norm must be >= 0, got -1"})
+
+
+def test_a_control_that_waits_is_202(site, trainer, monkeypatch):
+    """A paused trainer obeys later: the request stands, and shows in the log when it is obeyed."""
+    monkeypatch.setattr(runs, "ANSWER_TIMEOUT_S", 0.2)
+    answer = post(site, "/r1/control", {"max_norm": 2})
+    assert answer.status_code == 202
+    id_ = answer.json()["id"]
+    assert answer.json() == {"id": id_, "status": "pending", "step": None, "config": None}
+    trainer.obey(1, 30, {"max_norm": 2.0}, {"max_norm": [1.0, 2.0]})
+    (line,) = site.http.get("/api/runs/r1/events").json()["events"]
+    assert (line["step"], line["data"]["id"]) == (30, id_)
+
+
+def test_a_command_is_carried(site, trainer):
+    """Commands are answered like controls."""
+
+    def obey():
+        message = trainer.wait("command")
+        assert message["command"] == "step"
+        trainer.commit(
+            {"type": "applied", "n": 1, "id": message["id"], "step": 3, "time": 1, "config": {}, "command": "step"}
+        )
+
+    assert while_obeying(lambda: post(site, "/r1/command", {"command": "step"}), obey).json()["step"] == 3
+
+
+def test_without_a_trainer_a_control_is_409(history):
+    """Nobody is there to obey."""
+    answer = post(history, "/long/control", {"max_norm": 1})
+    assert answer.status_code == 409
+    assert answer.json() == {"detail": "no trainer is attached to run 'long' (disconnected)"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/short/control", "text"),
+        ("/short/control", [1]),
+        ("/short/command", {"command": "dance"}),
+        ("/short/command", {}),
+    ],
+)
+def test_what_is_no_request_is_422(history, path, body):
+    """A patch is an object, a command is one of four."""
+    answer = post(history, f"/short/{path}", body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("body")
+
+
+def test_nan_in_a_request_reaches_the_trainer_as_such(site, trainer):
+    """A NaN in a body is passed on for the trainer to refuse; no part of the server stumbles over it."""
+    answer = while_obeying(
+        lambda: site.http.post(
+            "/api/runs/r1/control", content=b'{"max_norm": NaN}', headers={"Content-Type": "application/json"}
+        ),
+        lambda: trainer.obey(1, 1, {}),
+    )
+    assert answer.status_code == 200
+    assert trainer.seen[1]["patch"] == {"max_norm": "NaN"}
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "word"),
+    [({"read_only": True}, 403, "CLIPCORE_READ_ONLY"), ({"token": "secret"}, 401, "CLIPCORE_TOKEN")],
+)
+def test_who_may_not_steer_is_refused(serve, given, status, word):
+    """Every route that changes something says which setting stands in the way."""
+    site = serve(**given)
+    for method, path, body in (
+        ("POST", "/api/runs/r1/control", {"max_norm": 1}),
+        ("POST", "/api/runs/r1/command", {"command": "stop"}),
+        ("POST", "/api/workers", {"workload": "rnn"}),
+        ("DELETE", "/api/workers/r1", None),
+    ):
+        answer = site.http.request(method, path, json=body)
+        assert answer.status_code == status
+        assert word in answer.json()["detail"]
+    assert site.http.get("/api/runs").status_code == 200
+
+
+def test_the_token_opens(serve):
+    """With the bearer token a request goes through, to the 404 of the run that is not there."""
+    site = serve(token="secret")
+    headers = {"Authorization": "bearer secret"}
+    assert site.http.post("/api/runs/r1/control", json={}, headers=headers).status_code == 404

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from server.settings import Settings, is_loopback
+
+
+def test_the_default_lets_in_only_this_machine():
+    """Without any variable set, the server listens on loopback and asks for no token."""
+    settings = Settings()
+    assert (settings.host, settings.port, settings.token, settings.read_only) == ("127.0.0.1", 8420, "", False)
+    assert settings.url == "http://127.0.0.1:8420"
+
+
+def test_variables_are_read(monkeypatch, tmp_path):
+    """Each setting is CLIPCORE_ and its name; lists are comma-separated."""
+    for name, value in {
+        "PORT": "9",
+        "ALLOWED_HOSTS": "a.example, b.example:1,",
+        "DATA_DIR": str(tmp_path),
+        "READ_ONLY": "1",
+    }.items():
+        monkeypatch.setenv(f"CLIPCORE_{name}", value)
+    settings = Settings()
+    assert (settings.port, settings.allowed_hosts, settings.read_only) == (9, ("a.example", "b.example:1"), True)
+    assert settings.database == tmp_path / "clipcore.db"
+
+
+def test_data_lives_where_the_user_keeps_data(monkeypatch):
+    """The default directory follows XDG_DATA_HOME, else ~/.local/share."""
+    monkeypatch.setenv("XDG_DATA_HOME", "/elsewhere")
+    assert Settings().data_dir == Path("/elsewhere/clipcore")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    assert Settings().data_dir == Path.home() / ".local" / "share" / "clipcore"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "trainbox", ""])
+def test_listening_beyond_loopback_must_be_asked_for(host):
+    """Whoever could be reached by others needs a token, or has to say that it is meant."""
+    with pytest.raises(ValidationError, match="CLIPCORE_TOKEN to a secret, or CLIPCORE_ALLOW_REMOTE=1"):
+        Settings(host=host)
+    assert Settings(host=host, token="secret").host == host
+    assert Settings(host=host, allow_remote=True).host == host
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [(host, True) for host in ("localhost", "127.0.0.1", "127.9.9.9", "::1")]
+    + [(host, False) for host in ("0.0.0.0", "::", "192.168.0.7", "trainbox")],
+)
+def test_loopback_is_what_only_this_machine_reaches(host, loopback):
+    """An unknown name may be anything, so it is not loopback."""
+    assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8420"),
+        ("::", "http://[::1]:8420"),
+        ("::1", "http://[::1]:8420"),
+        ("localhost", "http://localhost:8420"),
+    ],
+)
+def test_url_is_how_this_machine_reaches_the_server(host, url):
+    """A worker connects to the loopback interface also when the server listens everywhere."""
+    assert Settings(host=host, allow_remote=True).url == url
+
+
+def test_the_token_is_not_shown():
+    """A settings object may be printed or logged without giving the secret away."""
+    assert "hush" not in repr(Settings(token="hush"))
+
+
+def test_the_table_has_every_setting():
+    """Each setting has a variable, a default and a line of help, for the README to be checked against."""
+    table = {variable: (default, text) for variable, default, text in Settings.table()}
+    assert set(table) == {f"CLIPCORE_{name.upper()}" for name in Settings.model_fields}
+    assert all(text for _, text in table.values())
+    assert table["CLIPCORE_HOST"][0] == "127.0.0.1"
+    assert table["CLIPCORE_READ_ONLY"][0] == "0"
+    assert table["CLIPCORE_PORT"][0] == "8420"

@@ -1,0 +1,38 @@
+import math
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from server.protocol import Columns
+from server.wording import changes_line, mistake_line
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"max_norm": (2.0, 1.0)}, "max_norm 2 -> 1"),
+        ({"max_norm": (0.123456, 0.5)}, "max_norm 0.123 -> 0.5"),
+        ({"max_norm": (1.0, 1.0001)}, "max_norm 1 -> 1.0001"),
+        ({"max_norm": (1e-8, 1500.0)}, "max_norm 1e-08 -> 1500"),
+        ({"max_norm": (12345.678, math.inf)}, "max_norm 1.23e+04 -> inf"),
+        ({"window": (1000, 50), "exclude": (["a"], [])}, "window 1000 -> 50, exclude ['a'] -> []"),
+        (
+            {"mode": ("norm", "value"), "clip_value": (None, 0.1), "max_norm": (1.0, None)},
+            "mode norm -> value, clip_value 0.1",
+        ),
+        ({}, ""),
+    ],
+)
+def test_a_change_reads_like_a_note(changes, line):
+    """Three significant digits, more where it takes more to see a difference; what a mode lacks is left out."""
+    assert changes_line(changes) == line
+
+
+def test_a_mistake_names_place_rule_and_value():
+    """One line, and a long value is cut short."""
+    with pytest.raises(ValidationError) as caught:
+        Columns.model_validate({"step": [-1], "time": [0.0], "mode": ["norm"]})
+    assert mistake_line(caught.value.errors()) == "step.0: Input should be greater than or equal to 0, got -1"
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(int).validate_python("x" * 1000)
+    assert len(mistake_line(caught.value.errors())) < 200
