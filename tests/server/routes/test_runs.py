@@ -223,7 +223,7 @@ def test_without_a_trainer_a_control_is_409(history):
 )
 def test_what_is_no_request_is_422(history, path, body):
     """A patch is an object, a command is one of four."""
-    answer = post(history, f"/short/{path}", body)
+    answer = post(history, path, body)
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith("body")
 
