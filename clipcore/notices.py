@@ -90,10 +90,9 @@ class Notices:
         if len(sample) != len(witnesses) or any(w() is not t for (w, _), t in zip(witnesses, sample, strict=True)):
             return
         since = {tensor._version - version for (_, version), tensor in zip(witnesses, sample, strict=True)}
-        unscaled = self._scaler is not None and self._scaler.is_enabled()
         if since == {0}:
             self._say("clip_() ran twice on the gradients of one backward: call it once, before optimizer.step()")
-        elif since == {1 + unscaled}:
+        elif since == {1}:  # zero_grad(set_to_none=False) and backward are two
             self._say(
                 "gradients were accumulated onto clipped ones: when a step has several micro-batches, call clip_() "
                 "once, after the last backward; when it has one, call optimizer.zero_grad() before backward"

@@ -38,7 +38,7 @@ class StepSkipper:
             return
         if self.fused:
             if self._set_found_inf or getattr(optimizer, "found_inf", None) is None:
-                optimizer.found_inf = skipped.float().view(1)  # type: ignore[attr-defined]  # as GradScaler does
+                optimizer.found_inf = skipped.float()  # type: ignore[attr-defined]  # as GradScaler does
                 self._set_found_inf = True
         elif skipped:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
