@@ -126,7 +126,7 @@ class Supervisor:
         code = await process.wait()
         asked = self._workers.pop(run_id).asked
         state, reason = _outcome(code, output, asked)
-        log.info("run %s: %s%s", run_id, state, f" ({reason.splitlines()[-1]})" if reason else "")
+        log.info("run %s: %s", run_id, f"{state}, {reason}" if reason else state)
         await self._on_exit(run_id, state, reason)
 
 
