@@ -15,7 +15,7 @@ COPY pyproject.toml setup.py README.md LICENSE ./
 COPY clipcore clipcore
 COPY server server
 COPY web web
-RUN pip install -c constraints.txt '.[server]' && python -c 'import clipcore.kernels._cpu'
+RUN pip install -c constraints.txt '.[server]' && cd / && python -c 'import clipcore.kernels._cpu'
 
 FROM python:3.11-slim AS cpu
 RUN useradd --uid 10001 --create-home clipcore && install -d -o clipcore -g clipcore /data
