@@ -428,9 +428,10 @@ static bool overlap(Stretch *stretches, size_t n)
 }
 
 typedef struct {
-    PyObject *gradients, *owners; /* lists */
+    PyObject *gradients; /* a list */
+    Py_ssize_t *owners;
     Stretch *stretches;
-    size_t n;
+    size_t n; /* of stretches: empty gradients have none */
     long long elements;
     bool has_float64;
 } Gathered;
@@ -462,7 +463,8 @@ static bool add_plain(Gathered *all, PyObject *gradient, Py_ssize_t owner)
         all->stretches[all->n++] = (Stretch){span.run.data, span.run.data + span.run.numel * size_of(span.run.kind)};
     all->elements += span.run.numel;
     all->has_float64 |= span.run.kind == FLOAT64;
-    return PyList_Append(all->gradients, gradient) == 0 && append_new(all->owners, PyLong_FromSsize_t(owner));
+    all->owners[PyList_GET_SIZE(all->gradients)] = owner;
+    return PyList_Append(all->gradients, gradient) == 0;
 }
 
 /* False when there is an error, or when it takes a closer look. */
@@ -472,6 +474,19 @@ static bool gather_one(Gathered *all, PyObject *parameter, Py_ssize_t position)
     bool plain = gradient && (gradient == Py_None || add_plain(all, gradient, position));
     Py_XDECREF(gradient);
     return plain;
+}
+
+/* Positions as a list; a range, which costs nothing, when they are 0 .. n - 1. */
+static PyObject *owners_of(const Gathered *all, Py_ssize_t n)
+{
+    Py_ssize_t count = PyList_GET_SIZE(all->gradients);
+    if (count == n)
+        return PyObject_CallFunction((PyObject *)&PyRange_Type, "n", n);
+    PyObject *owners = PyList_New(0);
+    for (Py_ssize_t i = 0; owners && i < count; i++)
+        if (!append_new(owners, PyLong_FromSsize_t(all->owners[i])))
+            Py_CLEAR(owners);
+    return owners;
 }
 
 PyDoc_STRVAR(gather_doc, "gather(parameters) -> (gradients, owners, elements, has_float64) or None\n\n"
@@ -484,16 +499,16 @@ static PyObject *py_gather(PyObject *Py_UNUSED(module), PyObject *sequence)
     if (!parameters)
         return NULL;
     Py_ssize_t n = PyTuple_GET_SIZE(parameters);
-    Gathered all = {PyList_New(0), PyList_New(0), PyMem_New(Stretch, (size_t)n), 0, 0, false};
+    Gathered all = {PyList_New(0), PyMem_New(Py_ssize_t, (size_t)n), PyMem_New(Stretch, (size_t)n), 0, 0, false};
     bool plain = all.gradients && all.owners && all.stretches;
     for (Py_ssize_t i = 0; plain && i < n; i++)
         plain = gather_one(&all, PyTuple_GET_ITEM(parameters, i), i);
     if (plain && !overlap(all.stretches, all.n))
-        result = Py_BuildValue("OOLO", all.gradients, all.owners, all.elements, all.has_float64 ? Py_True : Py_False);
+        result = Py_BuildValue("ONLO", all.gradients, owners_of(&all, n), all.elements, all.has_float64 ? Py_True : Py_False);
     else if (!PyErr_Occurred())
         result = Py_NewRef(Py_None);
     Py_XDECREF(all.gradients);
-    Py_XDECREF(all.owners);
+    PyMem_Free(all.owners);
     PyMem_Free(all.stretches);
     Py_DECREF(parameters);
     return result;

@@ -10,7 +10,7 @@
 
 enum {
     CHUNK = 1 << 15,  /* elements in a unit of work: fits the L2 cache, and 124 M elements still make 3,800 of them */
-    GRAIN = 1 << 15,  /* elements that are worth another thread; torch's own number */
+    GRAIN = 1 << 19,  /* elements, some 50 us, for which another thread is worth the wait until it is scheduled */
     SAMPLE = 1 << 10, /* elements in a block that the exponent histogram looks at or skips */
 };
 
