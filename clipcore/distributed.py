@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from clipcore.kernels import Clipped, Measured
+from clipcore.upload import upload
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
@@ -99,7 +100,7 @@ class Shards:
             if len(positions) == self._count:
                 dist.all_reduce(rows, operation, group)
             else:
-                index = torch.tensor(positions, device=rows.device)
+                index = upload(rows.device, positions)
                 part = rows[:, index]
                 dist.all_reduce(part, operation, group)
                 rows[:, index] = part

@@ -104,7 +104,8 @@ def clip_grad_value_(
     gradients = collect(listed(parameters))
     if gradients is None:
         return torch.tensor(0)
-    return gradients.clamp_(torch.tensor(clip_value, dtype=torch.float64, device=gradients.device)).count.sum()
+    limit = torch.full((), clip_value, dtype=torch.float64, device=gradients.device)  # filled, not copied: no waiting
+    return gradients.clamp_(limit).count.sum()
 
 
 @torch.no_grad()

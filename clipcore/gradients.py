@@ -1,6 +1,5 @@
 """Distinct gradients, grouped by device, and the kernels' passes over all of them."""
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from clipcore.distributed import Shards
 from clipcore.kernels import Clipped, Kernels, Measured
+from clipcore.upload import kept_on_device, upload
 
 
 class Group(NamedTuple):
@@ -152,12 +152,8 @@ def combine(norm: Tensor, norm_type: float = 2.0) -> Tensor:
 
 
 def index_on(device: torch.device, positions: Sequence[int]) -> Tensor:
-    """Positions as an index, (n,) int64; kept, because copying it to the device waits for the device."""
-    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-    return _index_on(device, stream, tuple(positions))
+    """Positions as an index, (n,) int64."""
+    return _index_on(device, tuple(positions))
 
 
-@functools.lru_cache(maxsize=64)
-def _index_on(device: torch.device, stream: int, positions: tuple[int, ...]) -> Tensor:
-    del stream  # part of the key, so that every read is queued behind the copy
-    return torch.tensor(positions, device=device)
+_index_on = kept_on_device(upload)

@@ -44,15 +44,16 @@ def numbers_of_nothing() -> Tensor:
 
 def layers_of(outcome: Outcome | None, owners: Sequence[int], count: int) -> Tensor:
     """`ClipStats.layers` of what was done to the gradients of `owners` among so many parameters."""
-    nothing = torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64).expand(3, count)
     if outcome is None:
-        return nothing
+        return torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64).expand(3, count)
     norm = outcome.before.norm
     clamped = torch.zeros_like(norm) if outcome.clamped is None else outcome.clamped.double()
     layers = torch.stack([norm, ratio(outcome.written, norm), clamped])
     if len(owners) == count:
         return layers
-    return nothing.to(norm.device, non_blocking=True).index_copy(1, index_on(norm.device, owners), layers)
+    spread = norm.new_zeros(3, count)
+    spread[1] = 1.0
+    return spread.index_copy_(1, index_on(norm.device, owners), layers)
 
 
 def ratio(written: Tensor, norm: Tensor) -> Tensor:

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from clipcore.inplace import mark_written
 from clipcore.kernels import Clipped, Measured, blocks, eager
-from clipcore.kernels.addresses import Table, cached_on_device, upload
+from clipcore.kernels.addresses import Table, address_table
 from clipcore.memory import is_dense
+from clipcore.upload import kept_on_device
 
 name = "triton"
 
@@ -180,7 +181,7 @@ def _flat_tables(
     return _upload_flat(tensors[0].device, dtypes, addresses, sizes, block, line)
 
 
-@cached_on_device
+@kept_on_device
 def _upload_flat(
     device: torch.device,
     dtypes: Sequence[torch.dtype | None],
@@ -195,7 +196,7 @@ def _upload_flat(
     for dtype, chosen in slots.items():
         starts, counts = [addresses[slot] for slot in chosen], [sizes[slot] for slot in chosen]
         spans = (n and start % line // dtype.itemsize + n for start, n in zip(starts, counts, strict=True))
-        tables.append((dtype, upload(device, [-(-span // block) for span in spans], chosen, starts, counts)))
+        tables.append((dtype, address_table(device, [-(-span // block) for span in spans], chosen, starts, counts)))
     return tuple(tables), others
 
 
@@ -225,7 +226,7 @@ def _is_flat(tensor: Tensor, units: int, length: int) -> bool:
     return is_dense(tensor) and (units <= 1 or length == 0 or tensor.stride(0) == length)
 
 
-@cached_on_device
+@kept_on_device
 def _upload_units(device: torch.device, described: Sequence[Units]) -> tuple[Tables[UnitKind], Slots]:
     """Columns: slot, the gradient's and the weight's address, units, elements of a unit."""
     slots, others = _group(kind for kind, *_ in described)
@@ -235,5 +236,5 @@ def _upload_units(device: torch.device, described: Sequence[Units]) -> tuple[Tab
         units, lengths = columns[2:]
         rows = _rows(kind[2])
         spans = (n if length else 0 for n, length in zip(units, lengths, strict=True))
-        tables.append((kind, upload(device, [-(-span // rows) for span in spans], chosen, *columns)))
+        tables.append((kind, address_table(device, [-(-span // rows) for span in spans], chosen, *columns)))
     return tuple(tables), others

@@ -36,7 +36,7 @@ def give_gradients(params: Sequence[Tensor], factor: float = 1.0) -> None:
 
 
 def joint_norm(params: Sequence[Tensor]) -> float:
-    return torch.cat([param.grad.double().ravel() for param in params]).norm().item()
+    return torch.cat([param.grad.double().ravel() for param in params if param.grad is not None]).norm().item()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def forbid_waiting() -> Iterator[Callable[[], None]]:
 @pytest.mark.parametrize("nonfinite", ["propagate", "zero", "skip"])
 @pytest.mark.parametrize("mode", RULES)
 def test_no_mode_waits_for_the_device(mode, nonfinite, forbid_waiting):
-    """Once compiled, clip_() only queues work, on gradients in new places and through a change of the threshold too."""
+    """Once compiled, clip_() only queues work: for gradients in new places, other parameters, a new threshold."""
     params = parameters()
     clipper = clipcore.Clipper(params, mode, nonfinite=nonfinite)
     patch = {RULES[mode].bound: 0.5} if RULES[mode].bound else {}
@@ -59,11 +59,14 @@ def test_no_mode_waits_for_the_device(mode, nonfinite, forbid_waiting):
     forbid_waiting()
     for step in range(4):
         give_gradients(params, factor=1.0 + step)
+        params[step].grad = None
         if step == 2 and patch:
             clipper.update(**patch)
         stats = clipper.clip_()
+        layers = stats.layers
     torch.cuda.set_sync_debug_mode("default")
     assert stats.clipped_norm.item() == pytest.approx(joint_norm(params), rel=1e-6)
+    assert layers[0, 3].item() == 0.0
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -139,7 +142,8 @@ def refill(params: Sequence[Tensor], factor: float) -> None:
 def test_a_graph_obeys_a_threshold_changed_later(mode, bound):
     """Replays clip by the threshold in force: the captured one, then those that sync_params() brings."""
     params = parameters()
-    clipper = clipcore.Clipper(params, mode, **{bound: 0.5})
+    without_gradient = torch.zeros(7, device="cuda", requires_grad=True)
+    clipper = clipcore.Clipper([*params, without_gradient], mode, **{bound: 0.5})
     graph, _ = captured_clip(clipper, params)
     norms = []
     for value in (0.5, 0.05, 0.2):
