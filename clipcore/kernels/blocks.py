@@ -42,7 +42,7 @@ kernel = triton.jit(
 
 
 @triton.jit
-def _find(table: tl.tensor, tensors: tl.tensor, block: tl.tensor) -> tl.tensor:
+def find(table: tl.tensor, tensors: tl.tensor, block: tl.tensor) -> tl.tensor:
     """The tensor that a block belongs to: the last whose first block is not beyond it."""
     low = 0
     high = tensors - 1
@@ -60,7 +60,7 @@ def _block(
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
     """This program's block: a pointer to it, where in it the tensor begins and ends; the tensor's slot."""
     block = tl.program_id(0)
-    tensor = _find(table, tensors, block)
+    tensor = find(table, tensors, block)
     column = table + tensors + 1 + tensor
     address = tl.load(column + tensors)
     past_line = address & (LINE - 1)
@@ -80,7 +80,7 @@ def _offsets(DTYPE: tl.constexpr) -> tl.tensor:
 
 
 @triton.jit
-def _wide(x: tl.tensor) -> tl.tensor:
+def wide(x: tl.tensor) -> tl.tensor:
     """In the precision to compute in: float64 stays, the rest is float32."""
     return x if x.dtype == tl.float64 else x.to(tl.float32)
 
@@ -93,7 +93,7 @@ def _load(block: tl.tensor, begin: tl.tensor, end: tl.tensor) -> tl.tensor:
         x = tl.load(block + offset)
     else:
         x = tl.load(block + offset, mask=(offset >= begin) & (offset < end), other=0.0)
-    return _wide(x)
+    return wide(x)
 
 
 @triton.jit
@@ -107,7 +107,7 @@ def _store(block: tl.tensor, x: tl.tensor, begin: tl.tensor, end: tl.tensor) -> 
 
 
 @triton.jit
-def _magnitude(x: tl.tensor) -> tl.tensor:
+def magnitude(x: tl.tensor) -> tl.tensor:
     """The bits of |x| as integers, which are ordered as |x| is, with NaN above infinity."""
     if x.dtype == tl.float64:
         return x.to(tl.int64, bitcast=True) & 0x7FFFFFFFFFFFFFFF
@@ -116,14 +116,15 @@ def _magnitude(x: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def _towards_one(magnitude: tl.tensor) -> tl.tensor:
+def towards_one(bits: tl.tensor) -> tl.tensor:
     """The power of two that brings a float32 of this magnitude into [1, 2), or as near as float32 has one."""
-    exponent = tl.minimum(tl.maximum(254 - (magnitude >> 23), 1), 254)
+    exponent = tl.minimum(tl.maximum(254 - (bits >> 23), 1), 254)
     return (exponent << 23).to(tl.float32, bitcast=True)
 
 
 @triton.jit
-def _power(x: tl.tensor, NORM: tl.constexpr) -> tl.tensor:
+def power(x: tl.tensor, NORM: tl.constexpr) -> tl.tensor:
+    """What a p-norm sums."""
     return tl.abs(x) if NORM == 1 else x * x
 
 
@@ -133,22 +134,11 @@ def _norm_sum(x: tl.tensor, largest: tl.tensor, NORM: tl.constexpr) -> tl.tensor
     if NORM == 0:
         return largest.to(x.dtype, bitcast=True).to(tl.float64)
     elif x.dtype == tl.float64:
-        return tl.sum(tl.sum(_power(x, NORM), 0), 0)
+        return tl.sum(tl.sum(power(x, NORM), 0), 0)
     else:
-        scale = _towards_one(largest)
-        lanes = tl.sum(_power(x * scale, NORM), 0)
-        return tl.sum(lanes.to(tl.float64), 0) / _power(scale.to(tl.float64), NORM)
-
-
-@triton.jit
-def _unit_sums(x: tl.tensor) -> tl.tensor:
-    """float64 sum of squares of each unit in a block; 24 roundings of 2^-24 at most, so norms are good to 7.2e-7."""
-    if x.dtype == tl.float64:
-        return tl.sum(x * x, 1)
-    else:
-        scale = _towards_one(tl.max(_magnitude(x), 1))
-        y = x * scale[:, None]
-        return tl.sum(y * y, 1).to(tl.float64) / _power(scale.to(tl.float64), 2)
+        scale = towards_one(largest)
+        lanes = tl.sum(power(x * scale, NORM), 0)
+        return tl.sum(lanes.to(tl.float64), 0) / power(scale.to(tl.float64), NORM)
 
 
 @triton.jit
@@ -157,18 +147,19 @@ def _count(chosen: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def _not_finite(x: tl.tensor) -> tl.tensor:
+def not_finite(x: tl.tensor) -> tl.tensor:
+    """Where elements are NaN or infinite."""
     return (tl.abs(x) < float("inf")) == 0
 
 
 @triton.jit
 def _measure(x: tl.tensor, partials: tl.tensor, blocks: tl.tensor, NORM: tl.constexpr) -> None:
     """Leave rows 0 to 2 of this block's partial sums."""
-    largest = tl.max(tl.max(_magnitude(x), 0), 0)
+    largest = tl.max(tl.max(magnitude(x), 0), 0)
     max_abs = largest.to(x.dtype, bitcast=True).to(tl.float64)
     nonfinite = 0
-    if _not_finite(max_abs):
-        nonfinite = _count(_not_finite(x))
+    if not_finite(max_abs):
+        nonfinite = _count(not_finite(x))
     column = partials + tl.program_id(0)
     tl.store(column, _norm_sum(x, largest, NORM))
     tl.store(column + blocks, max_abs)
@@ -178,8 +169,8 @@ def _measure(x: tl.tensor, partials: tl.tensor, blocks: tl.tensor, NORM: tl.cons
 @triton.jit
 def _measure_written(y: tl.tensor, sums: tl.tensor, NORM: tl.constexpr) -> None:
     """Leave the sum of |g|^p of the elements as they were rounded to be written."""
-    largest = tl.max(tl.max(_magnitude(_wide(y)), 0), 0)
-    tl.store(sums + tl.program_id(0), _norm_sum(_wide(y), largest, NORM))
+    largest = tl.max(tl.max(magnitude(wide(y)), 0), 0)
+    tl.store(sums + tl.program_id(0), _norm_sum(wide(y), largest, NORM))
 
 
 @triton.jit
@@ -236,7 +227,7 @@ def clamp(
     block, begin, end, _ = _block(table, tensors, DTYPE)
     x = _load(block, begin, end)
     _measure(x, partials, blocks, NORM)
-    bound = _wide(tl.load(limit))
+    bound = wide(tl.load(limit))
     beyond = tl.abs(x) > bound
     count = _count(beyond)
     y = tl.where(beyond, tl.where(x < 0, -bound, bound), x).to(DTYPE)
@@ -247,100 +238,11 @@ def clamp(
 
 
 @triton.jit
-def _measure_units(
-    rows: tl.tensor, owned: tl.tensor, length: tl.tensor, ROWS: tl.constexpr, WIDTH: tl.constexpr
-) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    """Of units that start at (ROWS, 1) pointers: sums of squares (float64), largest magnitudes, non-finite elements."""
-    sums = tl.zeros([ROWS], tl.float64)
-    largest = _magnitude(_wide(tl.zeros([ROWS], rows.dtype.element_ty)))
-    nonfinite = tl.zeros([ROWS], tl.int32)
-    for start in range(0, length, WIDTH):
-        offset = start + tl.arange(0, WIDTH)[None, :]
-        x = _wide(tl.load(rows + offset, mask=owned & (offset < length), other=0.0))
-        sums += _unit_sums(x)
-        largest = tl.maximum(largest, tl.max(_magnitude(x), 1))
-        nonfinite += tl.sum(_not_finite(x).to(tl.int32), 1)
-    return sums, largest, nonfinite
-
-
-@triton.jit
-def _scale_units(
-    rows: tl.tensor, chosen: tl.tensor, factor: tl.tensor, length: tl.tensor, ROWS: tl.constexpr, WIDTH: tl.constexpr
-) -> tl.tensor:
-    """Multiply the chosen units in place; their sums of squares as written, (ROWS,) float64, 0 for the others."""
-    written = tl.zeros([ROWS], tl.float64)
-    for start in range(0, length, WIDTH):
-        offset = start + tl.arange(0, WIDTH)[None, :]
-        inside = chosen & (offset < length)
-        x = _wide(tl.load(rows + offset, mask=inside, other=0.0))
-        y = (x * factor.to(x.dtype)).to(rows.dtype.element_ty)
-        tl.store(rows + offset, y, mask=inside)
-        written += _unit_sums(_wide(y))
-    return written
-
-
-@kernel
-def clip_units(
-    table: tl.tensor,
-    tensors: tl.tensor,
-    clipping: tl.tensor,
-    eps: tl.tensor,
-    partials: tl.tensor,
-    blocks: tl.tensor,
-    DTYPE: tl.constexpr,
-    WEIGHT: tl.constexpr,
-    ROWS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ALIGNED: tl.constexpr,
-) -> None:
-    """Clip unit-wise: G_u <- G_u min(1, clipping max(|W_u|, eps) / |G_u|). Bytes: G and W read, clipped units written.
-
-    A block is ROWS units, walked WIDTH elements at a time: once for the norms and, where one is beyond its bound, once
-    more to scale (those reads meet the L2 cache). ALIGNED: every unit of the launch starts at a multiple of 16 bytes
-    and has a multiple of 16 elements, so that accesses are wide under their mask.
-    """
-    block = tl.program_id(0)
-    tensor = _find(table, tensors, block)
-    column = table + tensors + 1 + tensor
-    grad = tl.load(column + tensors).to(tl.pointer_type(DTYPE))
-    weight = tl.load(column + 2 * tensors).to(tl.pointer_type(WEIGHT))
-    length = tl.load(column + 4 * tensors)
-    if ALIGNED:
-        grad = tl.multiple_of(grad, 16)
-        weight = tl.multiple_of(weight, 16)
-        length = tl.multiple_of(length, 16)
-    unit = (block - tl.load(table + tensor)) * ROWS + tl.arange(0, ROWS)[:, None]
-    owned = unit < tl.load(column + 3 * tensors)
-    sums, largest, nonfinite = _measure_units(grad + unit * length, owned, length, ROWS, WIDTH)
-    weight_sums, _, _ = _measure_units(weight + unit * length, owned, length, ROWS, WIDTH)
-
-    norms = tl.sqrt(sums)
-    weight_norms = tl.sqrt(weight_sums)
-    floor = tl.load(eps).to(tl.float64)
-    bound = tl.load(clipping).to(tl.float64) * tl.where(weight_norms < floor, floor, weight_norms)
-    beyond = norms > bound
-    count = tl.sum(beyond.to(tl.int32), 0)
-    written = sums
-    if count > 0:
-        factor = bound / tl.where(norms < 1e-6, 1e-6, norms)
-        scaled = _scale_units(grad + unit * length, beyond[:, None], factor[:, None], length, ROWS, WIDTH)
-        written = tl.where(beyond, scaled, sums)
-
-    partial = partials + block
-    max_abs = tl.max(largest, 0).to(_wide(tl.zeros([1], DTYPE)).dtype, bitcast=True)
-    tl.store(partial, tl.sum(sums, 0))
-    tl.store(partial + blocks, max_abs)
-    tl.store(partial + 2 * blocks, tl.sum(nonfinite, 0))
-    tl.store(partial + 3 * blocks, tl.sum(written, 0))
-    tl.store(partial + 4 * blocks, count)
-
-
-@triton.jit
 def _fold_in(so_far: tl.tensor, values: tl.tensor, inside: tl.tensor, NORM: tl.constexpr) -> tl.tensor:
     """Partial sums added to those so far, lane by lane; for p = inf the larger, as bits so that NaN wins."""
     value = tl.load(values, mask=inside, other=0.0)
     if NORM == 0:
-        return tl.maximum(_magnitude(so_far), _magnitude(value)).to(tl.float64, bitcast=True)
+        return tl.maximum(magnitude(so_far), magnitude(value)).to(tl.float64, bitcast=True)
     else:
         return so_far + value
 
@@ -349,7 +251,7 @@ def _fold_in(so_far: tl.tensor, values: tl.tensor, inside: tl.tensor, NORM: tl.c
 def _root(sums: tl.tensor, NORM: tl.constexpr) -> tl.tensor:
     """The p-norm of a tensor from its folded partial sums, (FOLD,) float64."""
     if NORM == 0:
-        return tl.max(_magnitude(sums), 0).to(tl.float64, bitcast=True)
+        return tl.max(magnitude(sums), 0).to(tl.float64, bitcast=True)
     elif NORM == 1:
         return tl.sum(sums, 0)
     else:
@@ -433,13 +335,13 @@ def count_exponents(
     Integer atomics: whatever their order, the counts are the same. Elements outside the tensor fall in bin 511.
     """
     block = tl.program_id(0) * every
-    tensor = _find(table, tensors, block)
+    tensor = find(table, tensors, block)
     column = table + tensors + 1 + tensor
     offset = (block - tl.load(table + tensor)) * LOOK + tl.arange(0, LOOK)
     inside = offset < tl.load(column + 2 * tensors)
     pointers = tl.load(column + tensors).to(tl.pointer_type(DTYPE)) + offset
-    magnitude = _magnitude(tl.load(pointers, mask=inside, other=0.0).to(tl.float32))
-    bins = tl.where(inside, tl.where(magnitude == 0, 256, magnitude >> 23), 511)
+    bits = magnitude(tl.load(pointers, mask=inside, other=0.0).to(tl.float32))
+    bins = tl.where(inside, tl.where(bits == 0, 256, bits >> 23), 511)
     seen = tl.histogram(bins, 512)
     index = tl.arange(0, 512)
     tl.atomic_add(counts + index, seen.to(tl.int64), mask=(seen > 0) & (index < 257), sem="relaxed")

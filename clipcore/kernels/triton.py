@@ -18,7 +18,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
 from clipcore.inplace import mark_written
-from clipcore.kernels import Clipped, Measured, blocks, eager
+from clipcore.kernels import Clipped, Measured, blocks, eager, unit_blocks
 from clipcore.kernels.addresses import Table, address_table
 from clipcore.memory import is_dense
 from clipcore.upload import kept_on_device
@@ -93,7 +93,7 @@ def clip_units_(tensors: Sequence[Tensor], weights: Sequence[Tensor], clipping: 
         partials = _partials(table)
         kinds = {"DTYPE": DTYPES[dtype], "WEIGHT": DTYPES[weight_dtype], "WIDTH": width, "ALIGNED": aligned}
         arguments = *_of(table), clipping, eps, partials, table.blocks
-        _launch(blocks.clip_units, table.blocks, *arguments, ROWS=_rows(width), **kinds)
+        _launch(unit_blocks.clip_units, table.blocks, *arguments, ROWS=_rows(width), **kinds)
         result.fold(table, partials, 2.0, clipped=True)
     for slot in others:
         result.put(slot, eager.clip_units_([tensors[slot]], [weights[slot]], clipping, eps))

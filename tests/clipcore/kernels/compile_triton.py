@@ -20,7 +20,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from clipcore.kernels import blocks
+from clipcore.kernels import blocks, unit_blocks
 
 DTYPES = {"f32": tl.float32, "f64": tl.float64, "bf16": tl.bfloat16, "f16": tl.float16}
 TYPES = {
@@ -35,7 +35,7 @@ def variants() -> Iterator[tuple[Any, str, dict[str, Any]]]:
     for name, dtype in DTYPES.items():
         for kernel in (blocks.measure, blocks.scale, blocks.clamp):
             yield kernel, name, {"DTYPE": dtype, "NORM": 2}
-        yield blocks.clip_units, name, {"DTYPE": dtype, "WEIGHT": dtype, "ROWS": 4, "WIDTH": 1024, "ALIGNED": True}
+        yield unit_blocks.clip_units, name, {"DTYPE": dtype, "WEIGHT": dtype, "ROWS": 4, "WIDTH": 1024, "ALIGNED": True}
         yield blocks.count_exponents, name, {"DTYPE": dtype}
     for norm in (0, 1):
         yield blocks.measure, "f32", {"DTYPE": tl.float32, "NORM": norm}
