@@ -12,8 +12,8 @@ are masked. A masked access is as narrow as an element, hence the branch without
 
 float32 squares overflow above 1.8e19 and lose bits below 1e-19. So each block is scaled by the power of two that brings
 its largest element near 1, which rounds nothing. Then 4 or 8 rows are added in float32 and the rest in float64: at most
-8 roundings of 2^-24, so a norm is off by less than 2.4e-7. (float64 throughout would do on an H200, but costs 64 times
-float32 on the GPUs most people have.)
+8 roundings of 2^-24, so a 2-norm is off by less than 2.4e-7. (float64 throughout would do on an H200, but costs 64
+times float32 on the GPUs most people have.)
 
 Partial sums are float64, a column for each block. Rows: 0 the sum of |g|^p (or the largest, p = inf), 1 the largest
 |g|, 2 the number of non-finite elements, 3 the sum of |g|^p as written, 4 how many were clipped. `fold` adds them up in
