@@ -36,6 +36,7 @@ def allowed(name):
             "clipcore.link": {"websockets"},
             "clipcore.kernels.triton": {"triton"},
             "clipcore.kernels.blocks": {"triton"},
+            "clipcore.kernels.unit_blocks": {"triton"},
         }
         if name.startswith("clipcore.integrations."):
             return {"torch", "clipcore", name.rpartition(".")[2]}
