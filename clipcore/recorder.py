@@ -108,7 +108,7 @@ class _Pending:
     events: list[torch.cuda.Event]
 
     def arrived(self) -> bool:
-        return all(event.query() for event in self.events)  # type: ignore[no-untyped-call]  # torch's own
+        return all(event.query() for event in self.events)
 
     def record(self) -> Record:
         values = dict(zip(COLUMNS, self.numbers.tolist(), strict=False))

@@ -143,7 +143,7 @@ class _Result:
 
 def _launch(kernel: Any, programs: int, *arguments: Any, num_warps: int = 8, **constants: Any) -> None:
     """Queue a kernel on the current stream of the table's device."""
-    with torch.cuda.device_of(arguments[0]):  # type: ignore[no-untyped-call]
+    with torch.cuda.device_of(arguments[0]):
         # Fusion is asked for outright because its default depends on Triton's version.
         kernel[(programs,)](*arguments, **constants, num_warps=num_warps, enable_fp_fusion=True)
 

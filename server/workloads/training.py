@@ -41,7 +41,7 @@ class Training:
             lr = self.warm_up(step)
             loss = self.loss(*self.windows.sample())
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+            loss.backward()
             stats = self.clipper.clip_()
             metrics: dict[str, float | Tensor] = {"loss": loss, "lr": lr}
             if step <= self.options.verify_steps:
