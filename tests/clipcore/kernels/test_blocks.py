@@ -30,10 +30,10 @@ def variants(request: pytest.FixtureRequest, compiled: dict[int, Variants]) -> V
 
 
 @pytest.fixture(scope="module")
-def compiled(request: pytest.FixtureRequest) -> dict[int, Variants]:
+def compiled() -> dict[int, Variants]:
     """What `compile_triton.py` prints for both architectures. A process of its own, as this one may interpret."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    environment |= {"PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(request.config.cache.mkdir("triton"))}
+    environment["PYTHONPATH"] = str(ROOT)
 
     def compile_for(capability: int) -> Variants:
         command = [sys.executable, str(Path(__file__).with_name("compile_triton.py")), str(capability)]
