@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from clipcore.collect import collect
 from clipcore.gradients import Gradients
+from clipcore.lockstep import Lockstep
 from clipcore.model import Model, Parameters
 from clipcore.notices import Notices
 from clipcore.rules import RULES, Rule
@@ -36,6 +38,10 @@ class Clipper:
             "raise" names the parameters and leaves the gradients; "skip" leaves the gradients, and the optimizer does
             not step; "zero" sets all gradients to zero. "raise", and "skip" with an optimizer that is not fused, wait
             for the device once a step; nothing else here does.
+        group: ranks that must clip alike, such as those of DistributedDataParallel. What the first rank's `update` asks
+            for then holds on all of them from the same step on, one step later than it would alone. All of them must
+            call `clip_()` equally often; each call broadcasts 8 bytes, which nobody waits for. The group's backend must
+            work on host memory (gloo).
         exponents: twice a second, one block of elements in so many is counted by exponent (`ClipStats.exponents`); 1
             counts them all, 0 none.
         **values: the mode's own parameters.
@@ -68,6 +74,7 @@ class Clipper:
         optimizer: torch.optim.Optimizer | None = None,
         scaler: torch.amp.GradScaler | None = None,
         nonfinite: str = "propagate",
+        group: dist.ProcessGroup | None = None,
         exponents: int = 64,
         **values: Any,
     ) -> None:
@@ -81,6 +88,7 @@ class Clipper:
         self._rule: Rule | None = None
         self._captured: ClipStats | None = None  # what a CUDA graph fills in on each replay
         self._notices = Notices(self._model.parameters, optimizer, scaler)
+        self._lockstep = Lockstep(group) if group is not None else None
         self._skipper = StepSkipper(optimizer) if optimizer is not None else None
         self.exponents = exponents
         self._exponents_due = 0.0
@@ -109,9 +117,12 @@ class Clipper:
 
         Raises:
             ValueError: an unknown mode, a parameter that the mode lacks, a value out of bounds, or a change that a
-                captured CUDA graph cannot follow; nothing changes.
+                captured CUDA graph cannot follow; or this is not the first rank of `group`; nothing changes.
             TypeError: a value of the wrong kind; nothing changes.
         """
+        if self._lockstep and not self._lockstep.leads:
+            raise ValueError("only the first rank of the Clipper's group may update; all ranks then obey together")
+        self._notices.before_update(shared=self._lockstep is not None)
         update = Update(patch)
         with self._lock:
             newest = self._patched(self._newest, patch)
@@ -199,11 +210,11 @@ class Clipper:
 
     def _obey(self, step: int) -> None:
         """Put the waiting patches into force, first obeyed by `step`."""
-        if not self._waiting:
+        if not self._waiting and self._lockstep is None:
             return
         with self._lock:
-            waiting, self._waiting = self._waiting, []
-        for update, settings in waiting:
+            arrived = self._arrived()
+        for update, settings in arrived:
             if settings.structure != self._settings.structure:
                 self._rule = None
             update.apply(step, self._settings.config, settings.config)
@@ -211,6 +222,21 @@ class Clipper:
             self._obeyed.append(update)
         if self._rule:
             self._rule.set(self._settings.values[self._settings.mode])
+
+    def _arrived(self) -> list[tuple[Update, Settings]]:
+        """The patches that hold from now on: all that wait, or those that the ranks agree on."""
+        if self._lockstep is None:
+            arrived, self._waiting = self._waiting, []
+            return arrived
+        patches = self._lockstep.exchange([update.patch for update, _ in self._waiting])
+        if self._lockstep.leads:
+            arrived, self._waiting = self._waiting[: len(patches)], self._waiting[len(patches) :]
+            return arrived
+        arrived = []
+        for patch in patches:
+            self._newest = self._patched(self._newest, patch)
+            arrived.append((Update(patch), self._newest))
+        return arrived
 
     def _capture(self, gradients: Gradients) -> ClipStats:
         """The record that replays of a CUDA graph fill in; nothing runs while it is captured."""

@@ -27,6 +27,12 @@ def as_dtensor(tensor: Tensor) -> "DTensor | None":
     return tensor if module is not None and isinstance(tensor, module.DTensor) else None
 
 
+def local_part(tensor: Tensor) -> Tensor:
+    """What this rank holds of a DTensor; any other tensor itself."""
+    spread = as_dtensor(tensor)
+    return tensor if spread is None else spread._local_tensor
+
+
 def whole_sum(gradient: "DTensor") -> "DTensor":
     """The gradient with pending sums over ranks carried out; itself when there are none.
 
@@ -54,15 +60,22 @@ class Shards:
         pairs = zip(gradients, tensors, strict=True)
         self.elements = sum((gradient if as_dtensor(gradient) is not None else own).numel() for gradient, own in pairs)
         groups: dict[dist.ProcessGroup, list[int]] = {}
+        self._split: set[int] = set()
         for position, gradient in enumerate(gradients):
             if (spread := as_dtensor(gradient)) is not None:
                 for dim, placement in enumerate(spread.placements):
                     if not placement.is_replicate():
                         groups.setdefault(spread.device_mesh.get_group(dim), []).append(position)
+                        if spread.dim() < 2 or not placement.is_shard(0):
+                            self._split.add(position)
         self._groups = groups
 
     def __bool__(self) -> bool:
         return bool(self._groups)
+
+    def splits_units(self, position: int) -> bool:
+        """Whether output rows of a gradient (a vector is one row) are split over ranks."""
+        return position in self._split
 
     def measured(self, local: Measured, norm_type: float) -> Measured:
         """The measurements of the whole gradients."""

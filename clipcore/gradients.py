@@ -81,15 +81,17 @@ class Gradients:
         parts: list[Clipped] = []
         order: list[int] = []
         for group in self.groups:
-            bounds = clipping.to(group.device, non_blocking=True), eps.to(group.device, non_blocking=True)
-            if clipped := [(p, weight) for p in group.positions if (weight := weights[p]) is not None]:
-                positions, chosen = zip(*clipped, strict=True)
-                parts.append(group.kernels.clip_units_([self.tensors[p] for p in positions], chosen, *bounds))
-                order += positions
-            if left := [p for p in group.positions if weights[p] is None]:
-                before = group.kernels.measure([self.tensors[p] for p in left])
+            chosen = [position for position in group.positions if weights[position] is not None]
+            if chosen:
+                bounds = clipping.to(group.device, non_blocking=True), eps.to(group.device, non_blocking=True)
+                own = [weight for position in chosen if (weight := weights[position]) is not None]
+                parts.append(group.kernels.clip_units_([self.tensors[position] for position in chosen], own, *bounds))
+            if len(chosen) < len(group.positions):
+                left = [position for position in group.positions if weights[position] is None]
+                before = group.kernels.measure([self.tensors[position] for position in left])
                 parts.append(Clipped(before, before.norm, torch.zeros_like(before.nonfinite)))
-                order += left
+                chosen += left
+            order += chosen
         return self._join_clipped(parts, order)
 
     def count_exponents(self, every: int = 64) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.amp.grad_scaler import OptState
 
@@ -40,6 +41,14 @@ class Notices:
         self._witnesses: list[tuple[weakref.ref[Tensor], int]] = []
         if optimizer is not None:
             optimizer.register_step_pre_hook(self._before_step)
+
+    def before_update(self, *, shared: bool) -> None:
+        """Look at who will obey a patch."""
+        if not shared and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            self._say(
+                "update() changes the clipping of this rank only, and ranks that clip differently drift apart: make "
+                "the Clipper with group=torch.distributed.new_group(backend='gloo') and update on its first rank"
+            )
 
     def before_clip(self, gradients: Sequence[Tensor]) -> None:
         """Look at the gradients that are about to be clipped."""

@@ -1,7 +1,5 @@
 """Mode agc: adaptive gradient clipping, unit by unit."""
 
-from torch import Tensor
-
 from clipcore.rules.parameter import Parameter
 from clipcore.rules.rule import Rule
 
@@ -22,13 +20,3 @@ class AGC(Rule):
         Parameter("exclude", (), "Parameters to leave alone, such as the last layer's.", kind="names", structural=True),
     )
     bound = "clipping"
-
-    @property
-    def clipping(self) -> Tensor:
-        """The bound on gradient norm / weight norm, 0-d."""
-        return self.values["clipping"]
-
-    @property
-    def eps(self) -> Tensor:
-        """The least weight norm, 0-d."""
-        return self.values["eps"]
