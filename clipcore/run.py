@@ -189,7 +189,7 @@ class Run:
 
     def _push(self, stats: ClipStats, metrics: Mapping[str, float | Tensor]) -> None:
         now = time.monotonic()
-        with_layers = now >= self._layers_due
+        with_layers = now >= self._layers_due or stats.exponents is not None  # the two travel in one message
         if with_layers:
             self._layers_due = now + LAYERS_INTERVAL_S
         try:
@@ -242,7 +242,14 @@ class Run:
             records = self._recorder.take()
             self._outbox.add_rows(records)
         self._announcements.announce_applied()
-        return next((_layers_message(record) for record in reversed(records) if record.layers is not None), None)
+        return next(
+            (
+                _layers_message(record, self._clipper.exponents)
+                for record in reversed(records)
+                if record.layers is not None
+            ),
+            None,
+        )
 
     def _receive(self, message: dict[str, Any]) -> None:
         try:
@@ -304,7 +311,7 @@ class _Announcements:
                 self.announce(update)
 
 
-def _layers_message(record: Record) -> dict[str, Any]:
+def _layers_message(record: Record, every: int) -> dict[str, Any]:
     norm, coef, clamped = record.layers or ((), (), ())
     return {
         "type": "layers",
@@ -312,11 +319,11 @@ def _layers_message(record: Record) -> dict[str, Any]:
         "norm": norm,
         "coef": coef,
         "clamped": clamped,
-        "histogram": None if record.exponents is None else _histogram(record.exponents),
+        "histogram": None if record.exponents is None else _histogram(record.exponents, every),
     }
 
 
-def _histogram(exponents: list[int], every: int = 64) -> dict[str, Any]:
+def _histogram(exponents: list[int], every: int) -> dict[str, Any]:
     """The non-empty range of the 256 bins; the 257th entry counts zeros."""
     filled = [index for index, count in enumerate(exponents[:256]) if count]
     first, last = (filled[0], filled[-1]) if filled else (0, -1)

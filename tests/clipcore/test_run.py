@@ -144,6 +144,17 @@ def test_per_layer_numbers_come_at_a_lower_rate(server, trainer):
     assert layers["coef"] == [pytest.approx(0.5, rel=1e-5)]
 
 
+def test_exponents_always_travel(server, trainer):
+    """A step that counted exponents is sent with its layers, whatever the clocks of the two say."""
+    trainer.step()
+    trainer.run._layers_due = math.inf
+    trainer.clipper._exponents_due = 0.0
+    server.wait_for("layers")
+    trainer.step()
+    _, layers = server.wait_for("layers", count=2)
+    assert layers["histogram"] == {"first": 127, "counts": [4], "zeros": 0, "every": 64}
+
+
 def test_a_control_is_answered_by_the_first_step_that_obeyed(server, trainer):
     """`applied` names the step and the whole configuration; the steps before keep the old bound."""
     trainer.step()
