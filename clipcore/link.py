@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from clipcore.outbox import Outbox, encode
+from clipcore.outbox import Outbox
+from clipcore.wire import encode
 
 log = logging.getLogger("clipcore")
 
-VERSION = 1
 BATCH_INTERVAL_S = 0.05
 BACKOFF_S = (0.25, 5.0)  # first and longest wait between two tries
 ANSWER_TIMEOUT_S = 10.0  # for the handshake and for the welcome

@@ -4,16 +4,14 @@ No sockets and no threads of its own, so its tests need neither. Rows get a `seq
 `n`; both count from 1 and are never reused, so that the server can tell a repetition from news after a reconnect.
 """
 
-import json
-import math
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from clipcore.recorder import Record
+from clipcore.wire import encode
 
 #: Rows in one frame at most: the server's own limit is 4,096.
 FRAME_ROWS = 1024
@@ -21,32 +19,6 @@ FRAME_ROWS = 1024
 KEPT_ROWS = 100_000
 #: Notes kept while the server is away.
 KEPT_NOTES = 10_000
-
-
-def encode(message: Mapping[str, Any]) -> str:
-    """The message as JSON text; NaN, Infinity and -Infinity are those strings, what JSON does not know is its str."""
-    try:
-        return _dumps(message)
-    except ValueError:
-        return _dumps(_spelled(message))
-
-
-_dumps = partial(json.dumps, allow_nan=False, separators=(",", ":"), default=str)
-
-
-def decode_number(value: Any) -> Any:
-    """Turn the wire's three non-finite strings back into floats; anything else stays as it is."""
-    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
-
-
-def _spelled(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {key: _spelled(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_spelled(inner) for inner in value]
-    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,28 +19,28 @@ import threading
 import time
 import traceback
 import uuid
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
 
 from torch import Tensor
 
-from clipcore.clipper import Clipper, Update
+from clipcore.announcements import Announcements
+from clipcore.clipper import Clipper
 from clipcore.gate import Gate
-from clipcore.link import VERSION, Link
-from clipcore.outbox import Outbox, decode_number, encode
-from clipcore.recorder import Record, Recorder
+from clipcore.link import Link
+from clipcore.outbox import Outbox
+from clipcore.recorder import Recorder
+from clipcore.settings import Update
 from clipcore.stats import COLUMNS, ClipStats
+from clipcore.wire import MAX_LAYERS, MAX_METRICS, VERSION, decode_number, encode, layers_message, websocket_url
 
 log = logging.getLogger("clipcore")
 
 DEFAULT_URL = "http://127.0.0.1:8420"
 LAYERS_INTERVAL_S = 0.5
-MAX_METRICS = 64 - len(COLUMNS)  # the wire takes 64 numeric columns in all
-MAX_LAYERS = 10_000
+OWN_METRICS = MAX_METRICS - len(COLUMNS)
 
 _METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,63}")
 _RESERVED = frozenset({"seq", "step", "time", "mode", *COLUMNS})
@@ -75,7 +75,7 @@ def connect(
     return Run(
         clipper,
         name=name or Path(sys.argv[0]).stem or "python",
-        url=_websocket_url(url or os.environ.get("CLIPCORE_URL") or DEFAULT_URL),
+        url=websocket_url(url or os.environ.get("CLIPCORE_URL") or DEFAULT_URL),
         token=token or os.environ.get("CLIPCORE_TOKEN"),
         config=config or {},
     )
@@ -98,7 +98,7 @@ class Run:
         self._collecting = threading.Lock()  # the recorder has one reader at a time
         self._outbox = Outbox()
         self._gate = Gate(self._obeyed)
-        self._announcements = _Announcements(self._applied)
+        self._announcements = Announcements(self._applied)
         self._known_metrics: set[str] = set()
         self._said: set[str] = set()
         self._step = 0
@@ -207,8 +207,8 @@ class Run:
                 self._say(
                     f"run.log leaves out metric {name!r}: a name is a letter, then up to 63 of A-Z a-z 0-9 _ . / -"
                 )
-            elif len(self._known_metrics) >= MAX_METRICS:
-                self._say(f"run.log leaves out metric {name!r}: a run has at most {MAX_METRICS} metrics of its own")
+            elif len(self._known_metrics) >= OWN_METRICS:
+                self._say(f"run.log leaves out metric {name!r}: a run has at most {OWN_METRICS} metrics of its own")
             else:
                 self._known_metrics.add(name)
         return {name: value for name, value in metrics.items() if name in self._known_metrics}
@@ -244,7 +244,7 @@ class Run:
         self._announcements.announce_applied()
         return next(
             (
-                _layers_message(record, self._clipper.exponents)
+                layers_message(record, self._clipper.exponents)
                 for record in reversed(records)
                 if record.layers is not None
             ),
@@ -274,64 +274,3 @@ class Run:
         if sentence not in self._said:
             self._said.add(sentence)
             log.warning("%s", sentence)
-
-
-class _Announcements:
-    """Tells, once for each patch that took effect, under which control's id it came; None: the script's own patch.
-
-    Either thread may be the first to see that a patch holds: the training thread when it logs the step, the link's
-    thread when the script does not log every step.
-    """
-
-    def __init__(self, tell: Callable[[str | None, Update], None]) -> None:
-        self._tell = tell
-        self._lock = threading.Lock()
-        self._expected: list[tuple[str, Update]] = []
-        self._told: deque[Update] = deque(maxlen=256)
-
-    def expect(self, control_id: str, submit: Callable[[], Update]) -> None:
-        """Submit a patch under a control's id, so that nobody sees it applied before its id is known."""
-        with self._lock:
-            self._expected.append((control_id, submit()))
-
-    def announce(self, update: Update) -> None:
-        """Tell that `update` holds, unless it was told already."""
-        with self._lock:
-            if any(told is update for told in self._told):
-                return
-            self._told.append(update)
-            control_id = next((id_ for id_, expected in self._expected if expected is update), None)
-            self._expected = [entry for entry in self._expected if entry[1] is not update]
-        self._tell(control_id, update)
-
-    def announce_applied(self) -> None:
-        """Tell of every expected patch that holds by now."""
-        for _, update in list(self._expected):
-            if update.step is not None:
-                self.announce(update)
-
-
-def _layers_message(record: Record, every: int) -> dict[str, Any]:
-    norm, coef, clamped = record.layers or ((), (), ())
-    return {
-        "type": "layers",
-        "step": record.step,
-        "norm": norm,
-        "coef": coef,
-        "clamped": clamped,
-        "histogram": None if record.exponents is None else _histogram(record.exponents, every),
-    }
-
-
-def _histogram(exponents: list[int], every: int) -> dict[str, Any]:
-    """The non-empty range of the 256 bins; the 257th entry counts zeros."""
-    filled = [index for index, count in enumerate(exponents[:256]) if count]
-    first, last = (filled[0], filled[-1]) if filled else (0, -1)
-    return {"first": first, "counts": exponents[first : last + 1], "zeros": exponents[256], "every": every}
-
-
-def _websocket_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"url must be http(s)://host[:port][/path], got {url!r}")
-    return urlunsplit((parts.scheme.replace("http", "ws"), parts.netloc, f"{parts.path.rstrip('/')}/ws/train", "", ""))

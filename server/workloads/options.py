@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from clipcore.outbox import decode_number
+from clipcore.wire import decode_number
 from clipcore.rules import RULES
 from clipcore.settings import Settings
 from server.protocol import MAX_COUNT

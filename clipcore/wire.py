@@ -1,0 +1,68 @@
+"""The trainer's words on the wire, version 1; the server's own account of them is `server.protocol`."""
+
+import json
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from clipcore.recorder import Record
+
+VERSION = 1
+MAX_METRICS = 64  # numeric columns of a batch
+MAX_LAYERS = 10_000
+
+
+def encode(message: Mapping[str, Any]) -> str:
+    """The message as JSON text; NaN, Infinity and -Infinity are those strings, what JSON does not know is its str."""
+    try:
+        return _dumps(message)
+    except ValueError:
+        return _dumps(_spelled(message))
+
+
+_dumps = partial(json.dumps, allow_nan=False, separators=(",", ":"), default=str)
+
+
+def decode_number(value: Any) -> Any:
+    """Turn the wire's three non-finite strings back into floats; anything else stays as it is."""
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {key: _spelled(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(inner) for inner in value]
+    return value
+
+
+def layers_message(record: Record, every: int) -> dict[str, Any]:
+    """Per-parameter numbers of a step that has them; one block of elements in `every` was counted by exponent."""
+    norm, coef, clamped = record.layers or ((), (), ())
+    return {
+        "type": "layers",
+        "step": record.step,
+        "norm": norm,
+        "coef": coef,
+        "clamped": clamped,
+        "histogram": None if record.exponents is None else _histogram(record.exponents, every),
+    }
+
+
+def _histogram(exponents: list[int], every: int) -> dict[str, Any]:
+    """The non-empty range of the 256 bins; the 257th entry counts zeros."""
+    filled = [index for index, count in enumerate(exponents[:256]) if count]
+    first, last = (filled[0], filled[-1]) if filled else (0, -1)
+    return {"first": first, "counts": exponents[first : last + 1], "zeros": exponents[256], "every": every}
+
+
+def websocket_url(url: str) -> str:
+    """Where a server reached at an http(s) URL takes trainers."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"url must be http(s)://host[:port][/path], got {url!r}")
+    return urlunsplit((parts.scheme.replace("http", "ws"), parts.netloc, f"{parts.path.rstrip('/')}/ws/train", "", ""))
