@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from clipcore.wire import decode_number
 from clipcore.rules import RULES
 from clipcore.settings import Settings
+from clipcore.wire import decode_number
 from server.protocol import MAX_COUNT
 from server.wording import mistake_line
 
