@@ -262,6 +262,12 @@ def rows(db: sqlite3.Connection, key: int, metrics: Sequence[str] | None, which:
     return make_rows(columns)
 
 
+def newest(db: sqlite3.Connection, key: int, metric: str, which: Selection, count: int) -> list[float | None]:
+    """One of the metrics that every step has, at the newest rows, newest first."""
+    statement = f"SELECT {metric} FROM steps WHERE run = ? AND {which.condition} ORDER BY seq DESC LIMIT ?"
+    return _loaded([value for (value,) in db.execute(statement, (key, *which.parameters, count))])
+
+
 def more_than(db: sqlite3.Connection, key: int, first: int, last: int, count: int) -> bool:
     """Whether a range has more than so many rows."""
     statement = "SELECT 1 FROM steps WHERE run = ? AND seq BETWEEN ? AND ? LIMIT 1 OFFSET ?"

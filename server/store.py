@@ -119,6 +119,11 @@ class Store:
             seqs = sql.notable_seqs(db, key, metrics, first, last, max(points // 2, 1))
             return Series(sql.rows(db, key, metrics, sql.among(seqs)), exact=False)
 
+    def newest(self, run_id: str, metric: str, first: int, last: int, count: int) -> list[float | None]:
+        """One of every run's metrics at the newest `count` rows with first <= seq <= last, newest first."""
+        with self._reading() as db:
+            return sql.newest(db, sql.key_of(db, run_id), metric, sql.between(first, last), count)
+
     def lines(self, run_id: str, beyond: int = 0, newest: int = -1) -> list[LogEntry]:
         """Lines of the log after line `beyond`, at most the `newest` of them (-1: all), oldest first."""
         with self._reading() as db:

@@ -14,6 +14,16 @@ from server.hub import Hub
 from server.protocol import RESERVED_COLUMNS, Command, Layers, LogEntry, Patch, Rows, RunInfo
 from server.routes.replies import HubOf, Reply, Steering, StoreOf, WireResponse
 from server.trainer import Refusal
+from server.whatif import (
+    Curve,
+    Histogram,
+    Suggestion,
+    clamping_curve,
+    finite_in_order,
+    histogram,
+    scaling_curve,
+    suggestions,
+)
 
 router = APIRouter(prefix="/api/runs")
 
@@ -34,6 +44,15 @@ class SeriesReply(Reply):
 
     columns: Rows
     exact: bool
+
+
+class WhatIf(Reply):
+    """What other thresholds would have done to `steps` steps, those with a finite value."""
+
+    steps: int
+    curve: Curve
+    histogram: Histogram | None
+    suggestions: list[Suggestion]
 
 
 class Events(Reply):
@@ -79,6 +98,22 @@ def series(
         raise HTTPException(422, f"metrics: run {run_id!r} has no {', '.join(unknown)}; it has {', '.join(known)}")
     found = store.series(run_id, names, first, last, points)
     return WireResponse(SeriesReply(columns=found.rows, exact=found.exact))
+
+
+@router.get("/{run_id}/whatif", response_model=WhatIf)
+def whatif(
+    run_id: str,
+    store: StoreOf,
+    metric: Annotated[Literal["norm", "max_abs"], Query(description="what the threshold is compared with")] = "norm",
+    first: Annotated[int, Query(ge=0, le=MAX_SEQ, description="first seq")] = 0,
+    last: Annotated[int, Query(ge=0, le=MAX_SEQ, description="last seq")] = MAX_SEQ,
+) -> Response:
+    """What other thresholds would have done; of a longer range, to its newest 100,000 steps."""
+    values = finite_in_order(store.newest(run_id, metric, first, last, MAX_POINTS))
+    curve = scaling_curve(values) if metric == "norm" else clamping_curve(values)
+    return WireResponse(
+        WhatIf(steps=len(values), curve=curve, histogram=histogram(values), suggestions=suggestions(values))
+    )
 
 
 @router.get("/{run_id}/events", response_model=Events)

@@ -47,7 +47,7 @@ def test_a_run_has_its_configuration(history):
     assert run["layers"] == ["a", "b"]
 
 
-@pytest.mark.parametrize("path", ["", "/series", "/events", "/layers", "/export"])
+@pytest.mark.parametrize("path", ["", "/series", "/whatif", "/events", "/layers", "/export"])
 def test_an_unknown_run_is_404_with_a_sentence(history, path):
     """What is not there is said, and where to look."""
     answer = get(history, f"/nope{path}")
@@ -101,6 +101,28 @@ def test_a_bad_question_is_422_with_a_sentence(history, query, sentence):
     answer = get(history, "/short/series", **query)
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(sentence)
+
+
+def test_what_if_looks_at_the_finite_norms_of_a_range(history):
+    """The curve ends where nothing is clipped any more; a range is cut by seq; suggestions name a share."""
+    whole = get(history, "/long/whatif").json()
+    assert whole["steps"] == 8999
+    assert (whole["curve"]["clipped"][-1], whole["curve"]["coef"][-1]) == (0, 1)
+    assert whole["curve"]["threshold"][-1] == pytest.approx(1e6)
+    part = get(history, "/long/whatif", first=4320, last=4323).json()
+    assert part["steps"] == 4
+    shares = {one["name"]: one["clipped"] for one in whole["suggestions"]}
+    assert shares["p90"] == pytest.approx(0.1, abs=0.001)
+
+
+def test_what_if_of_a_clamp_claims_no_coefficient(history):
+    """A metric that was never logged gives nothing, and the largest element no coefficient."""
+    assert get(history, "/long/whatif", metric="max_abs").json() == {
+        "steps": 0,
+        "curve": {"threshold": [], "clipped": [], "coef": None},
+        "histogram": None,
+        "suggestions": [],
+    }
 
 
 def test_events_are_the_change_log(history):

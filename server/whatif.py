@@ -1,0 +1,136 @@
+"""What another threshold would have done to recorded steps: how many it clips, and how hard.
+
+The gradients are gone, but global-norm clipping needs only their norm: the curve is exact, not simulated.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import floor, isfinite, log10
+from operator import itemgetter
+
+#: What the engine adds to a norm before it divides by it, as torch does.
+EPS = 1e-6
+POINTS = 400
+MOST_BINS = 60
+BINS_PER_DECADE = (100, 50, 20, 10, 5, 2, 1)
+#: How far the curve must sag below a straight line before there is a knee to speak of.
+LEAST_SAG = 0.1
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Effect by threshold, thresholds rising."""
+
+    threshold: list[float]
+    clipped: list[float]  # share of steps
+    coef: list[float] | None  # mean over the steps; None for a clamp, whose effect the largest element does not tell
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Values by size, in bins of equal ratio."""
+
+    edges: list[float]
+    counts: list[int]
+    zeros: int
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A threshold worth trying, and why."""
+
+    name: str
+    threshold: float
+    clipped: float
+    sentence: str
+
+
+def finite_in_order(values: Sequence[float | None]) -> list[float]:
+    """What enters the statistics: a step whose norm is NaN or infinite does not."""
+    return sorted(value for value in values if value is not None and isfinite(value))
+
+
+def scaling_curve(ordered: Sequence[float]) -> Curve:
+    """What global-norm clipping would have done, by norms."""
+    bounds = [norm + EPS for norm in ordered]
+    inverses = [0.0, *accumulate(1 / bound for bound in reversed(bounds))]  # their sum over the k largest norms
+    thresholds = [norm + EPS for norm in _representatives(ordered)]
+    counts = [len(bounds) - bisect_right(bounds, threshold) for threshold in thresholds]
+    steps = len(ordered)
+    coefs = [
+        (steps - count + threshold * inverses[count]) / steps
+        for threshold, count in zip(thresholds, counts, strict=True)
+    ]
+    return Curve(thresholds, [count / steps for count in counts], coefs)
+
+
+def clamping_curve(ordered: Sequence[float]) -> Curve:
+    """How many steps value clipping would have clamped anything in, by the steps' largest elements."""
+    thresholds = _representatives(ordered)
+    return Curve(thresholds, [_share_above(ordered, threshold) for threshold in thresholds], None)
+
+
+def _representatives(ordered: Sequence[float]) -> list[float]:
+    """Positive values at evenly spaced ranks, so that between two of them lies at most a POINTS-th of the steps."""
+    positive = ordered[bisect_right(ordered, 0.0) :]
+    last = len(positive) - 1
+    ranks = range(last + 1) if last < POINTS else (round(i * last / (POINTS - 1)) for i in range(POINTS))
+    return list(dict.fromkeys(positive[rank] for rank in ranks))
+
+
+def _share_above(ordered: Sequence[float], threshold: float) -> float:
+    return (len(ordered) - bisect_right(ordered, threshold)) / len(ordered)
+
+
+def histogram(ordered: Sequence[float]) -> Histogram | None:
+    """At most MOST_BINS bins on round exponents, so that they hold still while steps come in; None without values."""
+    zeros = bisect_right(ordered, 0.0)
+    if zeros == len(ordered):
+        return None
+    low, high = log10(ordered[zeros]), log10(ordered[-1])
+    per_decade = next((bins for bins in BINS_PER_DECADE if (high - low) * bins <= MOST_BINS), 1)
+    edges = [10 ** (k / per_decade) for k in range(floor(low * per_decade), floor(high * per_decade) + 2)]
+    places = [zeros, *(bisect_left(ordered, edge) for edge in edges[1:-1]), len(ordered)]
+    return Histogram(edges, [stop - start for start, stop in pairwise(places)], zeros)
+
+
+def suggestions(ordered: Sequence[float]) -> list[Suggestion]:
+    """Thresholds worth trying, from the hardest to the gentlest."""
+    if not ordered or ordered[-1] <= 0:
+        return []
+    found = [
+        ("p50", quantile(ordered, 0.5), "every second step is clipped: mostly the direction counts"),
+        ("p90", quantile(ordered, 0.9), "one step in ten is clipped, ordinary steps pass unchanged"),
+        ("p99", quantile(ordered, 0.99), "one step in a hundred is clipped: a safety net"),
+    ]
+    if (bend := knee(ordered)) is not None:
+        found.append(("knee", bend, "here the tail begins: what lies beyond are the spikes"))
+    return [
+        Suggestion(name, threshold, _share_above(ordered, threshold), sentence)
+        for name, threshold, sentence in sorted(found, key=itemgetter(1))
+        if threshold > 0
+    ]
+
+
+def quantile(ordered: Sequence[float], q: float) -> float:
+    """A quantile by linear interpolation."""
+    place = q * (len(ordered) - 1)
+    below = floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+def knee(ordered: Sequence[float]) -> float | None:
+    """Where a higher threshold stops sparing many more steps; None when the norms have no tail.
+
+    It is where the share clipped, over the threshold's logarithm, sags most below the line between its ends
+    ("Kneedle": Satopaa et al. 2011, https://doi.org/10.1109/ICDCSW.2011.20).
+    """
+    positive = ordered[bisect_right(ordered, 0.0) :]
+    if not positive or positive[0] == positive[-1]:
+        return None
+    low, span, count = log10(positive[0]), log10(positive[-1] / positive[0]), len(positive)
+    sag, bend = max(((rank + 1) / count - (log10(norm) - low) / span, norm) for rank, norm in enumerate(positive))
+    return bend if sag >= LEAST_SAG else None
