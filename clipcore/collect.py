@@ -6,17 +6,17 @@ and stand for their values. Whatever a kernel could trip over is refused here, w
 
 import operator
 import types
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clipcore.distributed import Shards, as_dtensor, whole_sum
 from clipcore.gradients import Gradients, Group
 from clipcore.inplace import refuse_unwritable
 from clipcore.kernels import choose, eager, gather
 from clipcore.memory import find_overlap
+from clipcore.notices import tell
 
 REAL = {torch.float32, torch.bfloat16, torch.float16, torch.float64}
 COMPLEX = {torch.complex64, torch.complex128}
@@ -31,7 +31,7 @@ def listed(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
         return [parameters]
     found = list(parameters)
     if not found and isinstance(parameters, types.GeneratorType):
-        warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=3)
+        tell("`parameters` is an empty generator, no gradient clipping will occur.", UserWarning)
     return found
 
 
@@ -42,28 +42,20 @@ def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) ->
         TypeError: a gradient is neither real nor complex floating point, or has a layout that cannot be clipped.
         ValueError: gradients overlap partly or cannot be written in place, or a parameter is no leaf and keeps none.
     """
-    gathered = gather(parameters)
-    if gathered is not None:
+    if (gathered := gather(parameters)) is not None:
         tensors, owners, elements, double = gathered
-        device = torch.device("cpu")
-        group = Group(choose(device).kernels, device, tensors, range(len(tensors)))
-        return (
-            Gradients(tensors, owners, len(parameters), [group], double=double, elements=elements) if tensors else None
-        )
-    if all(type(parameter) is nn.Parameter for parameter in parameters):
+        return _one_group(tensors, owners, len(parameters), double=double, elements=elements) if tensors else None
+    if all(parameter.is_leaf for parameter in parameters):
         gradients = [parameter.grad for parameter in parameters]
         owners = [position for position, gradient in enumerate(gradients) if gradient is not None]
-        if not owners:
-            return None
-        if ordinary := _ordinary([gradient for gradient in gradients if gradient is not None], owners, len(parameters)):
+        found = [gradient for gradient in gradients if gradient is not None]
+        if (ordinary := _ordinary(found, owners, len(parameters))) is not None:
             return ordinary
-    return _collect_any(parameters, names.__getitem__ if names else _number)
+    return _collect_any(parameters, (lambda position: repr(names[position])) if names else _number)
 
 
 def collect_tensors(tensors: Sequence[Tensor]) -> Gradients | None:
     """The same over tensors that are themselves to be measured, and are not changed."""
-    if not tensors:
-        return None
     owners = range(len(tensors))
     if (ordinary := _ordinary(tensors, owners, len(tensors))) is not None:
         return ordinary
@@ -72,13 +64,12 @@ def collect_tensors(tensors: Sequence[Tensor]) -> Gradients | None:
 
 
 def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> Gradients | None:
-    """The tensors as a group, if every one is ordinary; None when one needs a closer look.
+    """The tensors as one group, if every one is ordinary; None when one needs a closer look.
 
     Ordinary: no subclass, strided and contiguous, real, writable, on the same device, and no two share memory. That is
     every step of most models, so each attribute is read of all tensors at once, which is several times faster.
     """
-    device = tensors[0].device
-    if {type(tensor) for tensor in tensors} != {Tensor} or {tensor.device for tensor in tensors} != {device}:
+    if {type(tensor) for tensor in tensors} != {Tensor} or len({tensor.device for tensor in tensors}) > 1:
         return None
     dtypes = {tensor.dtype for tensor in tensors}
     if not dtypes <= REAL or {tensor.layout for tensor in tensors} != {torch.strided}:
@@ -90,9 +81,16 @@ def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> G
     starts.sort()
     if not all(map(operator.le, ends, starts[1:])):  # each but the last ends before the next one starts
         return None
-    group = Group(choose(device).kernels, device, tensors, range(len(tensors)))
     elements = sum(map(Tensor.numel, tensors))
-    return Gradients(tensors, owners, count, [group], double=torch.float64 in dtypes, elements=elements)
+    return _one_group(tensors, owners, count, double=torch.float64 in dtypes, elements=elements)
+
+
+def _one_group(
+    tensors: Sequence[Tensor], owners: Sequence[int], count: int, *, double: bool, elements: int
+) -> Gradients:
+    device = tensors[0].device
+    group = Group(choose(device).kernels, device, tensors, range(len(tensors)))
+    return Gradients(tensors, owners, count, [group], double=double, elements=elements)
 
 
 def _collect_any(parameters: Sequence[Tensor], name_of: Callable[[int], str]) -> Gradients | None:
@@ -106,13 +104,13 @@ def _collect_any(parameters: Sequence[Tensor], name_of: Callable[[int], str]) ->
             sources.append(source)
             found.append(_writable(source, name_of(position)))
             owners.append(position)
-    return _distinct(sources, found, owners, len(parameters), name_of) if found else None
+    return _distinct(sources, found, owners, len(parameters), name_of)
 
 
 def _gradient(parameter: Tensor, name: str) -> Tensor | None:
     if not (parameter.is_leaf or parameter.retains_grad):
         raise ValueError(
-            f"parameter {name!r} is not a leaf and keeps no gradient: pass the leaf tensors that the optimizer "
+            f"parameter {name} is not a leaf and keeps no gradient: pass the leaf tensors that the optimizer "
             "updates, or call `.retain_grad()` on it before backward"
         )
     gradient = parameter.grad
@@ -138,10 +136,10 @@ def _readable(source: Tensor, name: str) -> Tensor:
     if source.layout is torch.sparse_coo:
         source = source.detach().coalesce()._values()
     if source.layout is not torch.strided:
-        raise TypeError(f"the gradient of {name!r} has layout {source.layout}; strided and sparse COO can be clipped")
+        raise TypeError(f"the gradient of {name} has layout {source.layout}; strided and sparse COO can be clipped")
     if source.dtype not in REAL | COMPLEX:
         raise TypeError(
-            f"the gradient of {name!r} is {source.dtype}; it must be float32, bfloat16, float16, float64, complex64 or "
+            f"the gradient of {name} is {source.dtype}; it must be float32, bfloat16, float16, float64, complex64 or "
             "complex128: convert it first"
         )
     return source
@@ -153,8 +151,10 @@ def _distinct(
     owners: Sequence[int],
     count: int,
     name_of: Callable[[int], str],
-) -> Gradients:
-    """Each piece of memory once."""
+) -> Gradients | None:
+    """Each piece of memory once; None without any."""
+    if not found:
+        return None
     unique: dict[tuple[object, ...], int] = {}
     for position, tensor in enumerate(found):
         key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (id(tensor),)
@@ -164,7 +164,7 @@ def _distinct(
     for group in groups:
         if pair := find_overlap(group.tensors):
             one, other = (name_of(first_owners[group.positions[i]]) for i in pair)
-            raise ValueError(f"the gradients of {one!r} and {other!r} overlap in memory: clone one of them first")
+            raise ValueError(f"the gradients of {one} and {other} overlap in memory: clone one of them first")
     double = any(tensor.dtype in (torch.float64, torch.complex128) for tensor in tensors)
     shards = Shards([sources[p] for p in unique.values()], tensors)
     return Gradients(

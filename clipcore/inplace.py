@@ -30,11 +30,11 @@ def refuse_unwritable(gradient: Tensor, name: str) -> None:
     """
     if is_expanded(gradient):
         raise ValueError(
-            f"the gradient of {name!r} is expanded (shape {tuple(gradient.shape)}, strides {gradient.stride()}): "
+            f"the gradient of {name} is expanded (shape {tuple(gradient.shape)}, strides {gradient.stride()}): "
             "several of its elements are one place in memory; assign `p.grad = p.grad.clone()` before clipping"
         )
     if gradient.is_inference() and not torch.is_inference_mode_enabled():
         raise ValueError(
-            f"the gradient of {name!r} was made in inference mode and cannot be changed outside it; "
+            f"the gradient of {name} was made in inference mode and cannot be changed outside it; "
             "make it under torch.no_grad() instead, or assign `p.grad = p.grad.clone()` before clipping"
         )

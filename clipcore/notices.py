@@ -110,19 +110,19 @@ class Notices:
     def _say(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            warnings.warn(text, ClipWarning, stacklevel=_user_level())
+            tell(text, ClipWarning)
+
+
+def tell(text: str, category: type[Warning]) -> None:
+    """Warn, pointing at the user's own line: the first that is neither this package's nor torch's."""
+    level = 1
+    frame = sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("clipcore", "torch"):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, category, stacklevel=level)
 
 
 def _sample(gradients: Sequence[Tensor]) -> list[Tensor]:
     sample = gradients[:: len(gradients) // WITNESSES + 1]
     return [tensor for tensor in sample if not tensor.is_inference()]  # those have no version
-
-
-def _user_level() -> int:
-    """How far up the stack the user's own line is, for `warnings.warn` called by the caller."""
-    level = 2
-    frame = sys._getframe(level)
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("clipcore", "torch"):
-        frame = frame.f_back
-        level += 1
-    return level

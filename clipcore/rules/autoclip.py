@@ -45,7 +45,7 @@ class AutoClip(ScalingRule):
     def decide(self, norms: Norms) -> Decision:
         """Remember the norm, then clip to the percentile."""
         self._remember(norms.total)
-        threshold = torch.minimum(self._percentile(), self.values["max_norm"])
+        threshold = torch.fmin(self._percentile(), self.values["max_norm"])  # of a NaN the other bound holds
         return Decision(keep_within(threshold, norms.total), threshold)
 
     @property
@@ -59,7 +59,7 @@ class AutoClip(ScalingRule):
 
     def _remember(self, norm: Tensor) -> None:
         history, count = self.state["history"], self.state["count"]
-        finite = norm.isfinite()
+        finite = norm < torch.inf
         if self._window:
             slot = (count % self._window).view(1)
             history.scatter_(0, slot, torch.where(finite, norm, history.gather(0, slot)))
@@ -77,14 +77,14 @@ class AutoClip(ScalingRule):
             self.state["history"] = torch.cat([history, torch.full_like(history, torch.inf)])
 
     def _percentile(self) -> Tensor:
-        """Interpolated linearly between the two nearest ranks; inf without a history."""
+        """Interpolated linearly between the two nearest ranks; NaN without a history."""
         history = self.state["history"]
         ordered = history.sort().values if self._window else history
         last = self.state["count"].clamp(max=len(history)) - 1
-        rank = (last * self.values["percentile"] / 100).clamp(min=0)
-        low = rank.floor().long()
-        below, above = ordered.take(torch.stack([low, torch.minimum(low + 1, last.clamp(min=0))])).unbind()
-        return torch.where(last < 0, torch.inf, below + (above - below) * (rank - low))
+        rank = last * self.values["percentile"] / 100
+        low = rank.long()
+        below, above = ordered.take(torch.stack([low, rank.ceil().long()])).unbind()
+        return torch.lerp(below, above, rank - low)
 
 
 def _inserted(ordered: Tensor, value: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class ZClip(ScalingRule):
         target = torch.where(outlier, mean + limit * limit * sigma / score, norm)
         # fmin: of a NaN norm the other bound holds
         threshold = torch.fmin(torch.where(warming, torch.inf, target), self.values["max_norm"])
-        self._remember(target, norm.isfinite(), warming)
+        self._remember(target, norm < torch.inf, warming)
         return Decision(keep_within(threshold, norm), threshold)
 
     def _remember(self, value: Tensor, finite: Tensor, warming: Tensor) -> None:
@@ -50,7 +50,8 @@ class ZClip(ScalingRule):
         count, mean, var = self.state["count"], self.state["mean"], self.state["var"]
         count.add_(finite & warming)
         weight = torch.where(finite, torch.where(warming, 1 / count, 1 - self.values["alpha"]), 0.0)
-        before = torch.where(finite, value - mean, 0.0)
-        mean.add_(weight * before)
-        after = torch.where(finite, value - mean, 0.0)
-        var.add_(weight * (after * torch.where(warming, before, after) - var))
+        value = torch.where(finite, value, mean)
+        before = value - mean
+        mean.lerp_(value, weight)
+        after = value - mean
+        var.lerp_(after * torch.where(warming, before, after), weight)
