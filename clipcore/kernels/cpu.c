@@ -194,13 +194,13 @@ static void leave(Table *table, Py_ssize_t i)
     table->spans[i] = (Span){.unit = 1};
 }
 
-static bool table_open(Table *table, PyObject *tensors)
+static bool table_hold(Table *table, PyObject *tensors)
 {
     *table = (Table){.tensors = PySequence_Tuple(tensors)};
     if (!table->tensors)
         return false;
     table->n = PyTuple_GET_SIZE(table->tensors);
-    table->spans = PyMem_New(Span, (size_t)table->n);
+    table->spans = PyMem_Calloc((size_t)table->n, sizeof *table->spans);
     table->left = PyMem_Calloc((size_t)table->n, sizeof *table->left);
     table->parts = PyMem_Calloc((size_t)table->n, sizeof *table->parts);
     if (!table->spans || !table->left || !table->parts) {
@@ -208,9 +208,22 @@ static bool table_open(Table *table, PyObject *tensors)
         PyErr_NoMemory();
         return false;
     }
+    return true;
+}
+
+/* Reads where the tensors are; not of those whose coefficient is 1, if there are coefficients. */
+static void table_read(Table *table, const double *coef)
+{
     for (Py_ssize_t i = 0; i < table->n; i++)
-        if (!read_span(PyTuple_GET_ITEM(table->tensors, i), &table->spans[i]))
+        if (!(coef && coef[i] == 1.0) && !read_span(PyTuple_GET_ITEM(table->tensors, i), &table->spans[i]))
             leave(table, i);
+}
+
+static bool table_open(Table *table, PyObject *tensors)
+{
+    if (!table_hold(table, tensors))
+        return false;
+    table_read(table, NULL);
     return true;
 }
 
@@ -310,11 +323,12 @@ static PyObject *py_scale(PyObject *Py_UNUSED(module), PyObject *args)
     PyObject *tensors, *coef, *norm, *out;
     int power;
     Table table;
-    if (!PyArg_ParseTuple(args, "OOOiO:scale", &tensors, &coef, &norm, &power, &out) || !table_open(&table, tensors))
+    if (!PyArg_ParseTuple(args, "OOOiO:scale", &tensors, &coef, &norm, &power, &out) || !table_hold(&table, tensors))
         return NULL;
     bool done = false;
     double *coefs, *norms, *row;
     if (doubles(coef, table.n, &coefs) && doubles(norm, table.n, &norms) && doubles(out, table.n, &row)) {
+        table_read(&table, coefs);
         Py_BEGIN_ALLOW_THREADS
         done = pass_scale(table.spans, table.n, coefs, power == POWER_TWO, table.parts);
         Py_END_ALLOW_THREADS

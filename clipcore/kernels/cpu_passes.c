@@ -71,19 +71,32 @@ static void cut(Pass *pass, int64_t tensor, int64_t first, int64_t length, int64
         append(pass, (Chunk){tensor, first, numel - first < length ? numel - first : length});
 }
 
-static const Chunk *take(Pass *pass)
+/* The chunks that a thread works on until it takes more. A share fixed in advance would make fast threads wait. */
+typedef struct {
+    int64_t next, end;
+} Share;
+
+/* Takes small chunks by the dozen, so that threads do not write to the same cache lines. */
+static const Chunk *take(Pass *pass, Share *share)
 {
-    int64_t index = atomic_fetch_add_explicit(&pass->next, 1, memory_order_relaxed);
-    return index < pass->n_chunks ? &pass->chunks[index] : NULL;
+    if (share->next == share->end) {
+        int64_t count = 1 + pass->n_chunks * CHUNK / (pass->elements + CHUNK);
+        share->next = atomic_fetch_add_explicit(&pass->next, count, memory_order_relaxed);
+        share->end = share->next + count;
+    }
+    return share->next < pass->n_chunks ? &pass->chunks[share->next++] : NULL;
 }
 
-/* A thread's share is not fixed by begin and end: it takes chunks as long as there are any, so no thread waits long. */
 static void visit_chunks(int64_t begin, int64_t end, void *context)
 {
     (void)begin, (void)end;
     Pass *pass = context;
-    for (const Chunk *chunk; (chunk = take(pass));)
-        pass->visit(pass, chunk, &pass->parts[chunk - pass->chunks]);
+    Share share = {0};
+    for (const Chunk *chunk; (chunk = take(pass, &share));) {
+        Part part = {0};
+        pass->visit(pass, chunk, &part);
+        pass->parts[chunk - pass->chunks] = part;
+    }
 }
 
 static void in_parallel(Pass *pass, void (*worker)(int64_t, int64_t, void *))
@@ -209,7 +222,8 @@ static void count_chunks(int64_t begin, int64_t end, void *context)
     (void)begin, (void)end;
     Pass *pass = context;
     int64_t counts[LANES][BINS] = {0};
-    for (const Chunk *chunk; (chunk = take(pass));)
+    Share share = {0};
+    for (const Chunk *chunk; (chunk = take(pass, &share));)
         run_count_exponents(run_of(pass, chunk), counts);
     for (int lane = 0; lane < LANES; lane++)
         for (int bin = 0; bin < BINS; bin++)
