@@ -1,6 +1,5 @@
 """The Clipper: measure -> rule -> apply -> ClipStats, with a configuration that any thread may change while it runs."""
 
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from clipcore.collect import collect
+from clipcore.controls import Controls
+from clipcore.exponents import Exponents
 from clipcore.gradients import Gradients
 from clipcore.lockstep import Lockstep
 from clipcore.model import Model, Parameters
@@ -22,8 +23,6 @@ from clipcore.skip import StepSkipper
 from clipcore.stats import ClipStats
 from clipcore.step import Outcome, clip_
 from clipcore.table import numbers_of, numbers_of_nothing
-
-EXPONENTS_INTERVAL_S = 0.5
 
 
 class Clipper:
@@ -79,19 +78,14 @@ class Clipper:
         **values: Any,
     ) -> None:
         self._model = Model.of(parameters)
-        self._settings = self._patched(Settings(), {"mode": mode, "nonfinite": nonfinite, **values})
-        self._newest = self._settings  # with every patch that still waits
-        self._waiting: list[tuple[Update, Settings]] = []
-        self._lock = threading.Lock()
-        self._obeyed: list[Update] = []  # in force, not yet in a record
+        lockstep = Lockstep(group) if group is not None else None
+        self._controls = Controls(self._model, {"mode": mode, "nonfinite": nonfinite, **values}, lockstep)
         self._step = 0
         self._rule: Rule | None = None
         self._captured: ClipStats | None = None  # what a CUDA graph fills in on each replay
-        self._notices = Notices(self._model.parameters, optimizer, scaler)
-        self._lockstep = Lockstep(group) if group is not None else None
+        self._notices = Notices(self._model.parameters, optimizer, scaler, group)
         self._skipper = StepSkipper(optimizer) if optimizer is not None else None
-        self.exponents = exponents
-        self._exponents_due = 0.0
+        self._exponents = Exponents(exponents)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,7 +95,12 @@ class Clipper:
     @property
     def config(self) -> dict[str, Any]:
         """The effective configuration: mode, that mode's parameters, nonfinite."""
-        return self._settings.config
+        return self._controls.settings.config
+
+    @property
+    def exponents(self) -> int:
+        """One block of elements in so many is counted by exponent; 0 for none."""
+        return self._exponents.every
 
     def update(self, **patch: Any) -> Update:
         """Change the configuration from the next `clip_()` on; from any thread.
@@ -120,20 +119,8 @@ class Clipper:
                 captured CUDA graph cannot follow; or this is not the first rank of `group`; nothing changes.
             TypeError: a value of the wrong kind; nothing changes.
         """
-        if self._lockstep and not self._lockstep.leads:
-            raise ValueError("only the first rank of the Clipper's group may update; all ranks then obey together")
-        self._notices.before_update(shared=self._lockstep is not None)
-        update = Update(patch)
-        with self._lock:
-            newest = self._patched(self._newest, patch)
-            if self._captured and newest.program != self._newest.program:
-                raise ValueError(
-                    f"clip_() is captured in a CUDA graph, which obeys new numbers but cannot follow {patch}: call "
-                    "clip_() once outside the graph, update, and capture anew"
-                )
-            self._newest = newest
-            self._waiting.append((update, newest))
-        return update
+        self._notices.before_update()
+        return self._controls.submit(patch)
 
     def clip_(self) -> ClipStats:
         """Clip all gradients in place: after backward (and `scaler.unscale_`), before `optimizer.step()`.
@@ -151,11 +138,11 @@ class Clipper:
             gradients = collect(self._model.parameters, self.names)
             if gradients is not None and _capturing(gradients):
                 return self._capture(gradients)
-            self._captured = None
+            self._release()
             self._step += 1
             self._obey(self._step)
             self._notices.before_clip(gradients.tensors if gradients else [])
-            exponents = self._count_exponents(gradients) if gradients else None
+            exponents = self._exponents.sample(gradients) if gradients else None
             outcome = self._clip_(gradients) if gradients else None
             self._notices.after_clip(gradients.tensors if gradients else [])
             return self._record(outcome, gradients, exponents)
@@ -170,12 +157,14 @@ class Clipper:
         if self._captured is None:
             return None
         self._step += 1
-        self._captured = replace(self._captured, step=self._step, time=time.time(), updates=self._take_obeyed())
+        self._captured = replace(
+            self._captured, step=self._step, time=time.time(), updates=self._controls.take_obeyed()
+        )
         return self._captured
 
     def state_dict(self) -> dict[str, Any]:
         """Configuration, step count and the rule's statistics; tensors are copies. Waiting patches are not in it."""
-        settings = self._settings
+        settings = self._controls.settings
         return {
             "step": self._step,
             "mode": settings.mode,
@@ -195,96 +184,58 @@ class Clipper:
         rule = RULES[settings.mode](settings.values[settings.mode], len(self.names))
         if state["rule"] is not None:
             rule.load_state_dict(state["rule"])
-        with self._lock:
-            self._settings = self._newest = settings
-            self._waiting.clear()
+        self._controls.restore(settings)
         self._step, self._rule = int(state["step"]), rule
 
-    def _patched(self, settings: Settings, patch: dict[str, Any]) -> Settings:
-        """Settings with a checked patch; patterns of names must fit a parameter."""
-        patched = settings.patched(patch)
-        for pattern in patched.config.get("exclude", ()):
-            if not self._model.matching(pattern):
-                raise ValueError(f"exclude has {pattern!r}, which is the name of no parameter; see `clipper.names`")
-        return patched
-
     def _obey(self, step: int) -> None:
-        """Put the waiting patches into force, first obeyed by `step`."""
-        if not self._waiting and self._lockstep is None:
-            return
-        with self._lock:
-            arrived = self._arrived()
-        for update, settings in arrived:
-            if settings.structure != self._settings.structure:
+        """Put the waiting patches into force; a rule whose operations they change starts anew."""
+        before = self._controls.settings
+        for settings in self._controls.obey(step):
+            if settings.structure != before.structure:
                 self._rule = None
-            update.apply(step, self._settings.config, settings.config)
-            self._settings = settings
-            self._obeyed.append(update)
-        if self._rule:
-            self._rule.set(self._settings.values[self._settings.mode])
+            before = settings
+        if self._rule is not None:
+            self._rule.set(before.values[before.mode])
 
-    def _arrived(self) -> list[tuple[Update, Settings]]:
-        """The patches that hold from now on: all that wait, or those that the ranks agree on."""
-        if self._lockstep is None:
-            arrived, self._waiting = self._waiting, []
-            return arrived
-        patches = self._lockstep.exchange([update.patch for update, _ in self._waiting])
-        if self._lockstep.leads:
-            arrived, self._waiting = self._waiting[: len(patches)], self._waiting[len(patches) :]
-            return arrived
-        arrived = []
-        for patch in patches:
-            self._newest = self._patched(self._newest, patch)
-            arrived.append((Update(patch), self._newest))
-        return arrived
+    def _clip_(self, gradients: Gradients) -> Outcome:
+        nonfinite = self._controls.settings.nonfinite
+        outcome = clip_(self._model, gradients, self._ready_rule(gradients.device), nonfinite)
+        if self._skipper:
+            self._skipper.judge(outcome.skipped if nonfinite == "skip" else None)
+        return outcome
 
     def _capture(self, gradients: Gradients) -> ClipStats:
         """The record that replays of a CUDA graph fill in; nothing runs while it is captured."""
-        if self._rule is None or self._rule.device != gradients.device:
+        rule, nonfinite = self._rule, self._controls.settings.nonfinite
+        if rule is None or rule.device != gradients.device:
             raise RuntimeError("call clip_() once before capturing it, or each replay would make its state anew")
-        waits = self._settings.nonfinite == "raise" or (
-            self._settings.nonfinite == "skip" and self._skipper is not None and not self._skipper.fused
-        )
-        if waits or not self._rule.capturable:
+        waits = nonfinite == "raise" or (nonfinite == "skip" and self._skipper is not None and not self._skipper.fused)
+        if waits or not rule.capturable:
             raise RuntimeError(
                 f"a CUDA graph cannot capture clip_() with {self.config}: nonfinite='raise', nonfinite='skip' with an "
                 "optimizer that is not fused, and autoclip with window=0 need the host at every step"
             )
         self._captured = self._record(self._clip_(gradients), gradients, None)
+        self._controls.frozen = True
         return self._captured
 
-    def _clip_(self, gradients: Gradients) -> Outcome:
-        nonfinite = self._settings.nonfinite
-        outcome = clip_(self._model, gradients, self._ready_rule(gradients.device), nonfinite)
-        if self._skipper and nonfinite == "skip":
-            self._skipper.judge(outcome.skipped)
-        return outcome
+    def _release(self) -> None:
+        """Python clips again, not a graph."""
+        self._captured = None
+        self._controls.frozen = False
 
     def _record(self, outcome: Outcome | None, gradients: Gradients | None, exponents: Tensor | None) -> ClipStats:
         numbers = numbers_of(outcome, gradients.elements) if outcome and gradients else numbers_of_nothing()
         owners = gradients.owners if gradients else ()
-        mode, updates = self._settings.mode, self._take_obeyed()
+        mode, updates = self._controls.settings.mode, self._controls.take_obeyed()
         return ClipStats(self._step, time.time(), mode, self.names, updates, numbers, outcome, owners, exponents)
-
-    def _take_obeyed(self) -> tuple[Update, ...]:
-        updates, self._obeyed = tuple(self._obeyed), []
-        return updates
-
-    def _count_exponents(self, gradients: Gradients) -> Tensor | None:
-        """Of the gradients as they are before clipping; at most every EXPONENTS_INTERVAL_S."""
-        now = time.monotonic()
-        if not self.exponents or now < self._exponents_due:
-            return None
-        self._exponents_due = now + EXPONENTS_INTERVAL_S
-        return gradients.count_exponents(self.exponents)
 
     def _ready_rule(self, device: torch.device) -> Rule:
         """The mode's rule, with its statistics, on the gradients' device."""
-        known = self._rule
+        known, settings = self._rule, self._controls.settings
         if known is not None and known.device == device:
             return known
-        mode = self._settings.mode
-        self._rule = rule = RULES[mode](self._settings.values[mode], len(self.names), device)
+        self._rule = rule = RULES[settings.mode](settings.values[settings.mode], len(self.names), device)
         if known is not None:
             rule.load_state_dict(known.state)
         return rule

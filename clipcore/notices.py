@@ -1,6 +1,7 @@
 """Mistakes in the training loop that are easy to make and hard to see: each is named once, with the fix."""
 
 import sys
+import threading
 import warnings
 import weakref
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ class Notices:
         parameters: whose gradients are clipped.
         optimizer: whose steps are watched, if it is known.
         scaler: the GradScaler in use, if any.
+        group: the ranks that share updates, if any do.
     """
 
     def __init__(
@@ -32,22 +34,26 @@ class Notices:
         parameters: Sequence[Tensor],
         optimizer: torch.optim.Optimizer | None,
         scaler: torch.amp.GradScaler | None,
+        group: dist.ProcessGroup | None,
     ) -> None:
         self._parameters = parameters
         self._optimizer = optimizer
         self._scaler = scaler
+        self._group = group
         self._said: set[str] = set()
         self._clipped_since_step = False
         self._witnesses: list[tuple[weakref.ref[Tensor], int]] = []
         if optimizer is not None:
             optimizer.register_step_pre_hook(self._before_step)
 
-    def before_update(self, *, shared: bool) -> None:
-        """Look at who will obey a patch."""
-        if not shared and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    def before_update(self) -> None:
+        """Look at who will obey a patch: a script may patch all ranks alike, another thread steers this one only."""
+        alone = self._group is None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        if alone and threading.current_thread() is not threading.main_thread():
             self._say(
-                "update() changes the clipping of this rank only, and ranks that clip differently drift apart: make "
-                "the Clipper with group=torch.distributed.new_group(backend='gloo') and update on its first rank"
+                "update() from another thread changes the clipping of this rank only, and ranks that clip differently "
+                "drift apart: make the Clipper with group=torch.distributed.new_group(backend='gloo'), and update on "
+                "its first rank"
             )
 
     def before_clip(self, gradients: Sequence[Tensor]) -> None:

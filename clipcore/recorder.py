@@ -29,7 +29,7 @@ class Record:
         mode: the rule that clipped.
         values: the columns of `clipcore.stats`, then what the user logged.
         layers: norm, coefficient and clamped elements of each parameter; None when they were not asked for.
-        exponents: counts in 257 bins, of this step or one shortly before; None when there is nothing new.
+        exponents: counts in 257 bins; None when they were not asked for or the step did not count.
     """
 
     step: int
@@ -54,7 +54,6 @@ class Recorder:
 
     def __init__(self) -> None:
         self._waiting: deque[_Pending] = deque()
-        self._exponents: Tensor | None = None  # counted, and not in a record yet
 
     def push(self, stats: ClipStats, extra: Mapping[str, float | int | Tensor], *, layers: bool = False) -> None:
         """Queue one step; on the training thread. Never waits for the device.
@@ -62,19 +61,15 @@ class Recorder:
         Args:
             stats: what `clip_()` returned.
             extra: the user's numbers: Python numbers or one-element tensors on any device.
-            layers: take the per-parameter numbers too, and the newest exponent counts that were not taken yet.
+            layers: take the per-parameter numbers and the exponent counts too.
 
         Raises:
             TypeError: a value of `extra` is not a number; nothing is queued.
         """
         logged = {name: _number(name, value) for name, value in extra.items()}
         numbers = _host_copy(stats.numbers)
-        if stats.exponents is not None:
-            self._exponents = _host_copy(stats.exponents)
-        table = exponents = None
-        if layers:
-            table = _host_copy(stats.layers)
-            exponents, self._exponents = self._exponents, None
+        table = _host_copy(stats.layers) if layers else None
+        exponents = _host_copy(stats.exponents) if layers and stats.exponents is not None else None
         copies = {name: _host_copy(value) if isinstance(value, Tensor) else value for name, value in logged.items()}
         devices = {source.device for source in (stats.numbers, *logged.values()) if isinstance(source, Tensor)}
         self._waiting.append(_Pending(stats, numbers, table, exponents, copies, _events(devices)))

@@ -28,8 +28,8 @@ class StepSkipper:
         optimizer.register_step_pre_hook(self._before_step)
         optimizer.register_step_post_hook(self._after_step)
 
-    def judge(self, skipped: Tensor) -> None:
-        """Take the verdict on the gradients of the coming step, 0-d: not 0 to skip it."""
+    def judge(self, skipped: Tensor | None) -> None:
+        """Take the verdict on the gradients of the coming step, 0-d: not 0 to skip it; None when there is none."""
         self._skipped = skipped
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:

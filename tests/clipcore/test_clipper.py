@@ -262,8 +262,9 @@ class TestUpdate:
         threads = [threading.Thread(target=turn, args=(low,)) for low in range(4)]
         for thread in threads:
             thread.start()
-        seen = []
-        while any(thread.is_alive() for thread in threads) or not seen or seen[-1]:
+        seen, running = [], True
+        while running:
+            running = any(thread.is_alive() for thread in threads)
             give(parameters, torch.ones(2))
             seen.append(clipper.clip_().updates)
         applied = [update for batch in seen for update in batch]

@@ -3,6 +3,7 @@
 import math
 import os
 import socket
+import threading
 
 import pytest
 import torch
@@ -133,10 +134,18 @@ def check_updates(_):
             clipper.update(max_norm=1.0)
 
 
+def run(thread):
+    thread.start()
+    thread.join()
+
+
 def check_lonely_update(_):
-    """A patch that only one rank would obey is worth a word."""
+    """A script patches all ranks alike; a thread that steers one of them is worth a word."""
+    clipper = clipcore.Clipper([nn.Parameter(torch.zeros(2))])
+    clipper.update(max_norm=3.0)
+    steering = threading.Thread(target=clipper.update, kwargs={"max_norm": 2.0})
     with pytest.warns(ClipWarning, match=r"this rank only, .* group=torch.distributed.new_group"):
-        clipcore.Clipper([nn.Parameter(torch.zeros(2))]).update(max_norm=2.0)
+        run(steering)
 
 
 def run_rank(rank, port):

@@ -127,6 +127,8 @@ class TestSkippedSteps:
         clipper = Clipper(parameters, optimizer=optimizer, nonfinite="skip")
         clipper.clip_()
         optimizer.step()
+        parameters[0].grad = torch.tensor([math.nan, 1.0])
+        clipper.clip_()
         clipper.update(nonfinite="propagate")
         parameters[0].grad = torch.tensor([math.nan, 1.0])
         clipper.clip_()

@@ -34,16 +34,16 @@ def test_records_arrive_in_order_with_every_column():
     assert recorder.take() == []
 
 
-def test_layers_come_when_asked_for_with_the_newest_exponents():
-    """Counts that a step without layers made are not lost."""
+def test_layers_and_exponents_come_when_asked_for():
+    """Exponents on the steps that counted them."""
     recorder = Recorder()
-    for number, stats in enumerate(steps(3, exponents=1)):
-        recorder.push(stats, {}, layers=number > 0)
-    first, second, third = recorder.take()
-    assert (first.layers, first.exponents) == (None, None)
+    for stats in steps(2, exponents=1):
+        recorder.push(stats, {}, layers=True)
+    first, second = recorder.take()
+    assert first.layers == ([5.0], [pytest.approx(0.2, rel=1e-5)], [0.0])
+    assert sum(first.exponents) == 2
     assert second.layers == ([10.0], [pytest.approx(0.1, rel=1e-5)], [0.0])
-    assert sum(second.exponents) == 2
-    assert third.exponents is None
+    assert second.exponents is None
 
 
 @pytest.mark.parametrize("value", ["0.5", None, [1.0], torch.ones(2), torch.ones((), dtype=torch.complex64)])

@@ -1,0 +1,94 @@
+"""A Clipper's configuration while it changes: patches come from any thread and wait until a step obeys them."""
+
+import threading
+from typing import Any
+
+from clipcore.lockstep import Lockstep
+from clipcore.model import Model
+from clipcore.settings import Settings, Update
+
+
+class Controls:
+    """Settings in force, and the patches on their way.
+
+    Args:
+        model: names the parameters that settings may name.
+        patch: makes the first settings from the defaults.
+        lockstep: shares patches among ranks; None where each rank has its own.
+
+    Attributes:
+        settings: in force.
+        frozen: only numbers may change, because a CUDA graph holds the operations.
+    """
+
+    def __init__(self, model: Model, patch: dict[str, Any], lockstep: Lockstep | None) -> None:
+        self._model = model
+        self._lockstep = lockstep
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Update, Settings]] = []
+        self._obeyed: list[Update] = []  # in force, not yet in a record
+        self.settings = self._newest = self._patched(
+            Settings(), patch
+        )  # the newest are those with every patch that waits
+        self.frozen = False
+
+    def submit(self, patch: dict[str, Any]) -> Update:
+        """Check a patch against the settings with all patches that wait, and let it wait too; raises like `update`."""
+        if self._lockstep and not self._lockstep.leads:
+            raise ValueError("only the first rank of the Clipper's group may update; all ranks then obey together")
+        update = Update(patch)
+        with self._lock:
+            newest = self._patched(self._newest, patch)
+            if self.frozen and newest.program != self._newest.program:
+                raise ValueError(
+                    f"clip_() is captured in a CUDA graph, which obeys new numbers but cannot follow {patch}: call "
+                    "clip_() once outside the graph, update, and capture anew"
+                )
+            self._newest = newest
+            self._waiting.append((update, newest))
+        return update
+
+    def obey(self, step: int) -> list[Settings]:
+        """Put patches into force, first obeyed by `step`; the settings that they make, one after the other."""
+        if not self._waiting and self._lockstep is None:
+            return []
+        with self._lock:
+            arrived = self._arrived()
+        for update, settings in arrived:
+            update.apply(step, self.settings.config, settings.config)
+            self.settings = settings
+            self._obeyed.append(update)
+        return [settings for _, settings in arrived]
+
+    def take_obeyed(self) -> tuple[Update, ...]:
+        """The patches in force that no record has named yet."""
+        obeyed, self._obeyed = tuple(self._obeyed), []
+        return obeyed
+
+    def restore(self, settings: Settings) -> None:
+        """Put other settings into force and forget the patches that wait."""
+        with self._lock:
+            self.settings = self._newest = settings
+            self._waiting.clear()
+
+    def _patched(self, settings: Settings, patch: dict[str, Any]) -> Settings:
+        patched = settings.patched(patch)
+        for pattern in patched.config.get("exclude", ()):
+            if not self._model.matching(pattern):
+                raise ValueError(f"exclude has {pattern!r}, which is the name of no parameter; see `clipper.names`")
+        return patched
+
+    def _arrived(self) -> list[tuple[Update, Settings]]:
+        """The patches that hold from now on: all that wait, or those that the ranks agree on."""
+        if self._lockstep is None:
+            arrived, self._waiting = self._waiting, []
+            return arrived
+        patches = self._lockstep.exchange([update.patch for update, _ in self._waiting])
+        if self._lockstep.leads:
+            arrived, self._waiting = self._waiting[: len(patches)], self._waiting[len(patches) :]
+            return arrived
+        arrived = []
+        for patch in patches:
+            self._newest = self._patched(self._newest, patch)
+            arrived.append((Update(patch), self._newest))
+        return arrived

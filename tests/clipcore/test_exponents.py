@@ -1,0 +1,49 @@
+"""The exponent histogram of a Clipper."""
+
+import pytest
+import torch
+from torch import nn
+
+from clipcore import Clipper, exponents
+
+pytestmark = pytest.mark.usefixtures("kernels")
+
+
+def clipper_of(gradient, **settings):
+    parameter = nn.Parameter(torch.zeros_like(gradient))
+    parameter.grad = gradient
+    return Clipper([parameter], **settings), parameter
+
+
+def test_exponents_are_those_before_clipping():
+    """So that one can read how much any power of two as a limit would clamp."""
+    clipper, _ = clipper_of(torch.tensor([0.0, 0.75, 1.5, 300.0]), mode="value", clip_value=0.5, exponents=1)
+    counts = clipper.clip_().exponents
+    assert {index: count for index, count in enumerate(counts.tolist()) if count} == {126: 1, 127: 1, 135: 1, 256: 1}
+
+
+def test_a_sample_is_taken_twice_a_second(monkeypatch):
+    """The first step, then the first after each half second."""
+    now = 100.0
+    monkeypatch.setattr(exponents.time, "monotonic", lambda: now)
+    clipper, parameter = clipper_of(torch.ones(2))
+    taken = []
+    for _ in range(9):
+        parameter.grad = torch.ones(2)
+        taken.append(clipper.clip_().exponents is not None)
+        now += 0.2
+    assert taken == [True, False, False, True, False, False, True, False, False]
+
+
+def test_one_block_in_many_is_looked_at():
+    """By default one in 64; 0 looks at none."""
+    gradient = torch.ones(1 << 17)
+    assert clipper_of(gradient)[0].clip_().exponents.sum() < len(gradient) / 32
+    assert clipper_of(gradient, exponents=1)[0].clip_().exponents.sum() == len(gradient)
+    assert clipper_of(gradient, exponents=0)[0].clip_().exponents is None
+
+
+def test_a_negative_number_is_refused():
+    """Naming it."""
+    with pytest.raises(ValueError, match=r"exponents must be >= 0, got -1"):
+        clipper_of(torch.ones(1), exponents=-1)
