@@ -101,6 +101,9 @@ class SecurityHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and complete the answer's headers."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
 
         async def send_completed(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import JsonValue, ValidationError
 
-from server import news
-from server.live import KEPT_LINES, LiveRun, Position
+from server.fanout import Channel, FanOut
+from server.live import KEPT_LINES, LiveRun
 from server.peer import TAKEN_OVER, BadMessageError
 from server.protocol import (
     Applied,
@@ -29,13 +29,10 @@ from server.protocol import (
     Patch,
     Rejected,
     RunInfo,
-    Runs,
-    Snapshot,
     State,
     Steps,
 )
 from server.rows import after, numbered
-from server.shared import Shared
 from server.sql import StoredRun, UnknownRunError
 from server.store import Store
 from server.trainer import Answer, Refusal, TakenOverError, Trainer, asked_id
@@ -46,12 +43,6 @@ log = logging.getLogger("clipcore.server")
 
 Kind = Literal["applied", "rejected", "state", "note", "warning", "finish"]
 Outcome = Literal["finished", "stopped", "failed"]
-
-#: Viewers are sent news at most this often: what arrives meanwhile shares a frame.
-PUBLISH_INTERVAL_S = 0.05
-#: Encoded messages kept for the next who needs the same. Snapshots can be some MB; viewers that keep up are all at one
-#: of the newest positions of their run.
-SHARED_SNAPSHOTS, SHARED_NEWS = 4, 64
 
 
 class Hub:
@@ -69,11 +60,7 @@ class Hub:
         self._store = store
         self._keep_runs = keep_runs
         self._runs = {stored.info.id: _load(store, stored) for stored in store.runs()}  # oldest first
-        self._runs_version = 0
-        self._waiting: set[Viewer] = set()  # for a first run
-        self._publishing: set[str] = set()  # runs whose news are due
-        self._snapshots: Shared[tuple[str, ...]] = Shared(SHARED_SNAPSHOTS)
-        self._news: Shared[tuple[str, ...]] = Shared(SHARED_NEWS)
+        self._fan_out = FanOut(store, lambda: self.runs)
 
     async def end_orphans(self) -> None:
         """At the start: a worker's run that is not over cannot have outlived the server that it belonged to."""
@@ -101,15 +88,14 @@ class Hub:
     async def _create(self, info: RunInfo) -> LiveRun:
         await asyncio.wrap_future(self._store.save(info))
         run = self._runs.setdefault(info.id, LiveRun(info))
-        self._list_changed()
+        self._fan_out.list_changed()
         await self._forget_old()
         return run
 
     async def _forget_old(self) -> None:
         while len(self._runs) > self._keep_runs and (run := next(filter(_idle, self._runs.values()), None)):
             del self._runs[run.known.id]
-            self._list_changed()
-            self._publish(run)  # its viewers see that it is not in the list any more
+            self._fan_out.list_changed()
             await asyncio.wrap_future(self._store.delete(run.known.id))
 
     # --- trainers ---
@@ -176,12 +162,12 @@ class Hub:
         if len(rows):
             await asyncio.wrap_future(self._store.append(run.known.id, rows))
             run.add_rows(rows)
-            self._changed(run)
+            self._fan_out.changed(run)
 
     async def _take_layers(self, run: LiveRun, message: Layers) -> None:
         await asyncio.wrap_future(self._store.set_layers(run.known.id, message))
         run.set_layers(message)
-        self._changed(run)
+        self._fan_out.changed(run)
 
     async def _take_note(self, run: LiveRun, message: Applied | Rejected | Event | Finish) -> None:
         match message:
@@ -237,8 +223,8 @@ class Hub:
 
     def _learned(self, run: LiveRun, known: RunInfo) -> None:
         run.learn(known)
-        self._list_changed()
-        self._changed(run)
+        self._fan_out.list_changed()
+        self._fan_out.changed(run)
 
     # --- requests ---
 
@@ -273,67 +259,18 @@ class Hub:
 
     # --- viewers ---
 
-    def watch(self, viewer: Viewer, run_id: str | None) -> LiveRun | None:
-        """Let a viewer hear of news of a run (None: of the newest); None when there is no run yet.
+    def watch(self, viewer: Viewer, run_id: str | None) -> Channel:
+        """Let a viewer watch a run (None: the newest, or a first one to come).
 
         Raises:
             UnknownRunError: there is no such run.
         """
         run = self.run(run_id) if run_id is not None else next(reversed(self._runs.values()), None)
-        self.unwatch(viewer)
-        if run is None:
-            self._waiting.add(viewer)
-        else:
-            run.viewers.add(viewer)
-            self._publish(run)  # a snapshot has all that is committed
-        return run
+        return self._fan_out.join(viewer, run)
 
     def unwatch(self, viewer: Viewer) -> None:
-        """Let a viewer hear of nothing any more."""
-        self._waiting.discard(viewer)
-        for run in self._runs.values():
-            run.viewers.discard(viewer)
-
-    def position(self, run: LiveRun | None) -> Position:
-        """Where a viewer of this run may be now."""
-        return run.published if run is not None else Position(runs=self._runs_version)
-
-    async def snapshot(
-        self, run: LiveRun | None, since: int | None, to: Position, *, read_only: bool
-    ) -> tuple[str, ...]:
-        """What brings a new viewer to position `to`; `since` is the row that it has already."""
-        if run is None:
-            return (Snapshot(run=None, runs=self.runs, read_only=read_only).model_dump_json(),)
-        return await self._snapshots.get(
-            (run, since, to, read_only),
-            lambda: news.snapshot(self._store, run, self.runs, since, to, read_only=read_only),
-        )
-
-    async def news(self, run: LiveRun | None, seen: Position, to: Position) -> tuple[str, ...]:
-        """What brings a viewer from position `seen` to position `to`."""
-        if run is None:
-            return (Runs(runs=self.runs).model_dump_json(),) if to.runs > seen.runs else ()
-        return await self._news.get((run, seen, to), lambda: news.news(self._store, run, self.runs, seen, to))
-
-    def _changed(self, run: LiveRun) -> None:
-        """Publish the run's news: at once when the last ones are a while ago, else when their time has come."""
-        run_id = run.known.id
-        if run_id not in self._publishing:
-            self._publishing.add(run_id)
-            loop = asyncio.get_running_loop()
-            loop.call_at(max(loop.time(), run.published_at + PUBLISH_INTERVAL_S), self._publish, run)
-
-    def _publish(self, run: LiveRun) -> None:
-        self._publishing.discard(run.known.id)
-        run.publish(asyncio.get_running_loop().time(), self._runs_version)
-
-    def _list_changed(self) -> None:
-        self._runs_version += 1
-        for viewer in self._waiting:
-            viewer.wake()
-        for run in self._runs.values():
-            if run.viewers:
-                self._changed(run)
+        """Let a viewer watch nothing any more."""
+        self._fan_out.leave(viewer)
 
 
 def _load(store: Store, stored: StoredRun) -> LiveRun:

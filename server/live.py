@@ -10,7 +10,6 @@ from server.rows import after, joined, until
 
 if TYPE_CHECKING:
     from server.trainer import Trainer
-    from server.viewer import Viewer
 
 #: Rows that a viewer may lag behind before the store has to help: 80 s at 50 steps/s.
 RING_ROWS = 4096
@@ -31,7 +30,7 @@ class Position(NamedTuple):
 
 
 class LiveRun:
-    """A run's newest rows and lines, who feeds it and who watches it.
+    """A run's newest rows and lines, and who feeds it.
 
     Everything here is committed already: the hub writes first and shows afterwards.
 
@@ -43,9 +42,7 @@ class LiveRun:
 
     Attributes:
         trainer: the connection that feeds the run, if there is one.
-        viewers: who watches.
         writing: held while something of this run is on its way to the disk, so that everything keeps its order.
-        published: how far viewers may be shown the run; moved on for all of them at once, at a bounded rate.
     """
 
     def __init__(
@@ -56,15 +53,12 @@ class LiveRun:
         self.lines = deque(lines or [], KEPT_LINES)
         self.layers = layers
         self.trainer: Trainer | None = None
-        self.viewers: set[Viewer] = set()
         self.writing = asyncio.Lock()
         self._ring: deque[Rows] = deque()
         self._ring_rows = 0
         self._ring_start = known.seq
         self._status_version = 0
         self._layers_version = 0
-        self.published = self._position(runs=0)
-        self.published_at = float("-inf")  # on the event loop's clock
 
     @property
     def info(self) -> RunInfo:
@@ -89,14 +83,8 @@ class LiveRun:
         """Number of the log's last line."""
         return self.lines[-1].n if self.lines else 0
 
-    def publish(self, now: float, runs: int) -> None:
-        """Let viewers have all that is there now, the list of runs being at version `runs`."""
-        if (position := self._position(runs)) != self.published:
-            self.published, self.published_at = position, now
-            for viewer in self.viewers:
-                viewer.wake()
-
-    def _position(self, runs: int) -> Position:
+    def position(self, runs: int) -> Position:
+        """How far the run has come, the list of runs being at version `runs`."""
         return Position(self.known.seq, self.line, self._status_version, self._layers_version, runs)
 
     def update(self, **changes: Any) -> RunInfo:
@@ -131,5 +119,11 @@ class LiveRun:
         """The rows beyond `seq` up to `last`; None when the ring does not reach back so far."""
         if seq < self._ring_start:
             return None
-        parts = [until(after(rows, seq), last) for rows in self._ring if rows.seq[-1] > seq and rows.seq[0] <= last]
-        return joined(parts) if parts else None
+        return joined(
+            [until(after(rows, seq), last) for rows in self._ring if rows.seq[-1] > seq and rows.seq[0] <= last]
+        )
+
+    def lines_between(self, line: int, last: int) -> list[LogEntry] | None:
+        """The lines beyond `line` up to `last`; None when memory does not reach back so far."""
+        found = [entry for entry in self.lines if line < entry.n <= last]
+        return found if len(found) == last - line else None

@@ -18,24 +18,28 @@ from server.protocol import (
 from server.rows import logged
 from server.store import Series, Store
 
-#: Rows of a run's history are thinned as for a chart this wide.
-SNAPSHOT_POINTS = 1000
+#: Rows that memory does not hold any more are thinned as for a chart this wide.
+POINTS = 1000
+
+Texts = tuple[str, ...]
 
 
 async def snapshot(
-    store: Store, run: LiveRun, runs: Sequence[RunInfo], since: int | None, to: Position, *, read_only: bool
-) -> tuple[str, ...]:
-    """The run up to `to`: beyond row `since` when the viewer has the rows before it, else from the start."""
-    resumed = since is not None and since <= to.seq
+    store: Store, run: LiveRun | None, runs: Sequence[RunInfo], since: int | None, to: Position, *, read_only: bool
+) -> Texts:
+    """The run up to `to`: beyond row `since` if the run has come so far, else from the start."""
+    if run is None:
+        return _encoded(Snapshot(run=None, runs=list(runs), read_only=read_only))
+    start = since if since is not None and since <= to.seq else None
     info, lines, layers = run.info, [line for line in run.lines if line.n <= to.line], run.layers
 
-    def encode(found: Series) -> tuple[str, ...]:
+    def encode(found: Series) -> Texts:
         return _encoded(
             Snapshot(
                 run=info,
                 rows=logged(found.rows),
                 exact=found.exact,
-                resumed=resumed,
+                resumed=start is not None,
                 log=lines,
                 layers=layers,
                 runs=list(runs),
@@ -43,24 +47,40 @@ async def snapshot(
             )
         )
 
-    start = since if resumed and since is not None else 0
-    recent = run.rows_between(start, to.seq)
+    recent = run.rows_between(start or 0, to.seq)
     if recent is not None:
         return encode(Series(recent, exact=True))
-    return await asyncio.to_thread(lambda: encode(_history(store, run.known.id, start, to.seq)))
+    return await asyncio.to_thread(lambda: encode(_history(store, run, start or 0, to.seq)))
 
 
-async def news(store: Store, run: LiveRun, runs: Sequence[RunInfo], seen: Position, to: Position) -> tuple[str, ...]:
-    """The messages that bring a viewer from position `seen` to position `to`, rows first."""
+def recent(run: LiveRun | None, runs: Sequence[RunInfo], seen: Position, to: Position) -> Texts | None:
+    """What brings a viewer from `seen` to `to`, made of what is in memory; None when that is not enough."""
+    if run is None:
+        return _encoded(Runs(runs=list(runs)))
+    rows, lines = run.rows_between(seen.seq, to.seq), run.lines_between(seen.line, to.line)
+    if rows is None or lines is None:
+        return None
+    return _messages(run, runs, seen, to, Series(rows, exact=True), lines)
+
+
+async def older(store: Store, run: LiveRun, runs: Sequence[RunInfo], seen: Position, to: Position) -> Texts:
+    """What brings a viewer from `seen` to `to`, with the store's help."""
+    rows = await asyncio.to_thread(_history, store, run, seen.seq, to.seq)
+    lines = await asyncio.to_thread(store.lines, run.known.id, seen.line, KEPT_LINES)
+    return _messages(run, runs, seen, to, rows, [line for line in lines if line.n <= to.line])
+
+
+def _messages(
+    run: LiveRun, runs: Sequence[RunInfo], seen: Position, to: Position, found: Series, lines: Sequence[LogEntry]
+) -> Texts:
+    """Rows come first, for the log speaks of them."""
+    run_id = run.known.id
     messages: list[Message] = []
     if to.seq > seen.seq:
-        found = await _rows_between(store, run, seen.seq, to.seq)
-        messages.append(ViewSteps(run=run.known.id, rows=logged(found.rows), exact=found.exact))
-    if to.line > seen.line:
-        entries = await _lines_between(store, run, seen.line, to.line)
-        messages += [ViewLog(run=run.known.id, entry=entry) for entry in entries]
+        messages.append(ViewSteps(run=run_id, rows=logged(found.rows), exact=found.exact))
+    messages += [ViewLog(run=run_id, entry=line) for line in lines]
     if to.layers > seen.layers and run.layers is not None:
-        messages.append(ViewLayers(run=run.known.id, layers=run.layers))
+        messages.append(ViewLayers(run=run_id, layers=run.layers))
     if to.status > seen.status:
         messages.append(Status(run=run.info))
     if to.runs > seen.runs:
@@ -68,24 +88,9 @@ async def news(store: Store, run: LiveRun, runs: Sequence[RunInfo], seen: Positi
     return _encoded(*messages)
 
 
-async def _rows_between(store: Store, run: LiveRun, seq: int, last: int) -> Series:
-    recent = run.rows_between(seq, last)
-    if recent is not None:
-        return Series(recent, exact=True)
-    return await asyncio.to_thread(_history, store, run.known.id, seq, last)
+def _history(store: Store, run: LiveRun, seq: int, last: int) -> Series:
+    return store.series(run.known.id, None, seq + 1, last, POINTS)
 
 
-async def _lines_between(store: Store, run: LiveRun, line: int, last: int) -> list[LogEntry]:
-    kept = [entry for entry in run.lines if line < entry.n <= last]
-    if len(kept) == last - line:
-        return kept
-    found = await asyncio.to_thread(store.lines, run.known.id, line, KEPT_LINES)
-    return [entry for entry in found if entry.n <= last]
-
-
-def _history(store: Store, run_id: str, seq: int, last: int) -> Series:
-    return store.series(run_id, None, seq + 1, last, SNAPSHOT_POINTS)
-
-
-def _encoded(*messages: Message) -> tuple[str, ...]:
+def _encoded(*messages: Message) -> Texts:
     return tuple(message.model_dump_json() for message in messages)

@@ -52,7 +52,8 @@ class Peer:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._send(text)
         except TimeoutError:
-            raise GoneError(f"{self.name} has read nothing for {SEND_TIMEOUT_S:.0f} s") from None
+            log.warning("%s has read nothing for %.0f s and is given up", self.name, SEND_TIMEOUT_S)
+            raise GoneError(f"{self.name} does not read") from None
 
     async def receive(self, parse: Callable[[str], T]) -> T:
         """The next message.

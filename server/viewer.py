@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket
 
-from server.live import LiveRun, Position
+from server.fanout import Channel
+from server.live import Position
+from server.news import Texts
 from server.peer import TRY_AGAIN_LATER, BadMessageError, GoneError, Peer
 from server.protocol import (
     Applied,
@@ -55,8 +57,8 @@ class Viewer(Peer):
         self._subscription: Subscribe | None = None  # to be answered with a snapshot
         self._answers: asyncio.Queue[Message] = asyncio.Queue(QUEUED_ANSWERS)
         self._requests: set[asyncio.Task[None]] = set()
-        self._run: LiveRun | None = None
-        self._seen: Position | None = None
+        self._channel: Channel | None = None
+        self._seen = Position()
 
     def wake(self) -> None:
         """There may be something to send."""
@@ -106,7 +108,7 @@ class Viewer(Peer):
         await self._say(await self._answer(message))
 
     async def _answer(self, message: Request) -> Message:
-        run_id = message.run or (self._run.known.id if self._run is not None else None)
+        run_id = message.run or (self._channel.run_id if self._channel is not None else None)
         if self._refusal is not None:
             return ViewRejected(run=run_id, id=message.id, reason=self._refusal)
         if run_id is None:
@@ -129,25 +131,21 @@ class Viewer(Peer):
                 await self.send(self._answers.get_nowait())
             if self._subscription is not None:
                 await self._start(self._subscription)
-            elif self._seen is not None:
-                await self._go_on(self._seen)
+            elif self._channel is not None:
+                self._seen, texts = await self._channel.news(self._seen)
+                await self._send_all(texts)
 
     async def _start(self, subscription: Subscribe) -> None:
         self._subscription = None
         try:
-            run = self._hub.watch(self, subscription.run)
+            self._channel = self._hub.watch(self, subscription.run)
         except UnknownRunError as error:
             await self.send(Error(reason=str(error)))
             return
-        to = self._hub.position(run)
         since = subscription.since if subscription.run is not None else None
-        for text in await self._hub.snapshot(run, since, to, read_only=self._refusal is not None):
-            await self.send(text)
-        self._run, self._seen = run, to
+        self._seen, texts = await self._channel.snapshot(since, read_only=self._refusal is not None)
+        await self._send_all(texts)
 
-    async def _go_on(self, seen: Position) -> None:
-        to = self._hub.position(self._run)
-        if to != seen:
-            for text in await self._hub.news(self._run, seen, to):
-                await self.send(text)
-            self._seen = to
+    async def _send_all(self, texts: Texts) -> None:
+        for text in texts:
+            await self.send(text)

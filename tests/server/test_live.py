@@ -1,18 +1,8 @@
 import pytest
 
 from server.live import KEPT_LINES, RING_ROWS, LiveRun
-from server.protocol import LogEntry, RunInfo
+from server.protocol import Layers, LogEntry, RunInfo
 from server.rows import make_rows
-
-
-class Watcher:
-    """A viewer, as far as a run is concerned."""
-
-    def __init__(self):
-        self.woken = 0
-
-    def wake(self):
-        self.woken += 1
 
 
 def rows(first, last):
@@ -37,6 +27,7 @@ def test_the_ring_gives_any_range_it_holds(run):
     assert seqs_between(run, 0, 9) == [1, 2, 3, 4, 7, 8, 9]
     assert seqs_between(run, 2, 8) == [3, 4, 7, 8]
     assert seqs_between(run, 3, 4) == [4]
+    assert seqs_between(run, 9, 9) == []
 
 
 def test_the_ring_forgets_the_oldest(run):
@@ -59,18 +50,6 @@ def test_a_loaded_run_has_an_empty_ring():
     assert seqs_between(run, 100, 105) == [101, 102, 103, 104, 105]
 
 
-def test_viewers_are_woken_by_news_only(run):
-    """Publishing what is published already wakes nobody."""
-    run.viewers.add(watcher := Watcher())
-    run.publish(1.0, runs=0)
-    assert watcher.woken == 0
-    run.add_rows(rows(1, 5))
-    run.publish(2.0, runs=0)
-    run.publish(3.0, runs=0)
-    assert watcher.woken == 1
-    assert (run.published.seq, run.published_at) == (5, 2.0)
-
-
 @pytest.mark.parametrize(
     ("reported", "shown"),
     [("running", "disconnected"), ("paused", "disconnected"), ("starting", "starting"), ("failed", "failed")],
@@ -81,6 +60,25 @@ def test_a_run_without_its_trainer_is_disconnected(run, reported, shown):
     assert run.info.state == shown
     run.trainer = object()
     assert (run.info.state, run.info.attached) == (reported, True)
+
+
+def test_lines_are_given_while_memory_has_them(run):
+    """A range of lines is given whole, or not at all."""
+    for n in range(1, KEPT_LINES + 11):
+        run.add_line(LogEntry(n=n, step=1, time=1.0, kind="note"))
+    assert [line.n for line in run.lines_between(500, 503)] == [501, 502, 503]
+    assert run.lines_between(503, 503) == []
+    assert run.lines_between(5, 503) is None
+
+
+def test_every_kind_of_news_moves_the_position(run):
+    """Rows, lines, the run's information, layers and the list of runs: each counts by itself."""
+    start = run.position(runs=0)
+    run.add_rows(rows(1, 5))
+    run.add_line(LogEntry(n=1, step=1, time=1.0, kind="note"))
+    run.learn(run.update(state="paused"))
+    run.set_layers(Layers(step=1, norm=[], coef=[], clamped=[]))
+    assert run.position(runs=1) == (5, 1, start.status + 1, start.layers + 1, 1)
 
 
 def test_only_the_newest_lines_are_kept(run):
