@@ -23,6 +23,7 @@ check: .venv/dev.stamp node_modules/.stamp
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/bench_clip.py
+	$(BIN)/python benchmarks/bench_stream.py
 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
