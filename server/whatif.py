@@ -101,12 +101,12 @@ def suggestions(ordered: Sequence[float]) -> list[Suggestion]:
     if not ordered or ordered[-1] <= 0:
         return []
     found = [
-        ("p50", quantile(ordered, 0.5), "every second step is clipped: mostly the direction counts"),
-        ("p90", quantile(ordered, 0.9), "one step in ten is clipped, ordinary steps pass unchanged"),
+        ("p50", quantile(ordered, 0.5), "half of the steps are clipped, down to the usual norm"),
+        ("p90", quantile(ordered, 0.9), "one step in ten is clipped, ordinary steps are not"),
         ("p99", quantile(ordered, 0.99), "one step in a hundred is clipped: a safety net"),
     ]
     if (bend := knee(ordered)) is not None:
-        found.append(("knee", bend, "here the tail begins: what lies beyond are the spikes"))
+        found.append(("knee", bend, "here the tail begins: beyond it are the spikes"))
     return [
         Suggestion(name, threshold, _share_above(ordered, threshold), sentence)
         for name, threshold, sentence in sorted(found, key=itemgetter(1))

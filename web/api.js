@@ -36,6 +36,16 @@ export async function getSeries(run, { metrics, first, last, points }) {
 }
 
 /**
+ * What other thresholds would have done to some steps.
+ * @param {import("./lib/whatif.js").Question} question
+ * @returns {Promise<import("./lib/whatif.js").WhatIf>}
+ */
+export async function getWhatIf({ run, metric, first, last }) {
+  const query = new URLSearchParams({ metric, first: `${first}`, last: `${last}` });
+  return /** @type {import("./lib/whatif.js").WhatIf} */ (await request(`api/runs/${run}/whatif?${query}`));
+}
+
+/**
  * @param {string} workload
  * @param {{[option: string]: Json}} config
  * @returns {Promise<string>} the new run's id

@@ -26,10 +26,13 @@
  * @property {import("./lib/figures.js").Mark[]} marks
  */
 
+/** @typedef {{role: Role, name: string, x: number[], y: number[]}} ShareCurve  y of 0..1, over the same axis as the bars */
+
 /**
  * @typedef {object} BarFigure
- * @property {Float64Array} edges
- * @property {Uint32Array} counts
+ * @property {number[]} edges
+ * @property {number[]} counts
+ * @property {ShareCurve[]} curves
  * @property {number} threshold  NaN for none; bars beyond it are in its colour
  * @property {import("./lib/scale.js").Tick[]} ticks
  */
@@ -207,26 +210,17 @@ export class Chart {
   }
 
   /** @param {BarFigure} figure */
-  drawBars({ edges, counts, threshold, ticks }) {
-    const [lo, hi] = [edges[0], edges[edges.length - 1]];
+  drawBars(figure) {
+    if (this.#held) return;
+    const { edges, counts, ticks } = figure;
+    const [lo, hi] = [Math.log10(edges[0]), Math.log10(edges[counts.length])];
     const palette = this.#palette();
-    const most = counts.reduce((a, b) => Math.max(a, b), 1);
-    this.#drawn = { x: { lo: Math.log10(lo), hi: Math.log10(hi) }, y: { type: "linear", lo: 0, hi: most, ticks: [] } };
-    const lefts = edges.subarray(0, counts.length);
-    const trace = {
-      type: "bar", x: lefts.map(Math.log10), y: counts, offset: 0, width: Math.log10(edges[1] / edges[0]),
-      marker: { color: Array.from(lefts, (left) => (left >= threshold ? palette.threshold : palette.before)) },
-    };
-    const axis = valueAxis({ type: "linear", lo: Math.log10(lo), hi: Math.log10(hi), ticks: [] }, palette);
-    const inside = threshold >= lo && threshold <= hi ? Math.log10(threshold) : null;
-    const line = {
-      type: "scatter", mode: "lines", x: [inside, inside], y: [0, most],
-      line: { ...LINES.threshold, color: palette.threshold },
-    };
-    this.#react([trace, line], {
+    this.#drawn = { x: { lo, hi }, y: { type: "linear", lo: 0, hi: 1, ticks: [] } };
+    const axis = valueAxis({ type: "linear", lo, hi, ticks: [] }, palette);
+    this.#react([...barTraces(figure, palette), ...shareTraces(figure.curves, palette)], {
       bargap: 0.1,
       xaxis: { ...axis, showgrid: false, tickvals: ticks.map(({ value }) => Math.log10(value)), ticktext: ticks.map(({ label }) => label) },
-      yaxis: { range: [0, most], visible: false, fixedrange: true },
+      yaxis: { range: [0, 1.02], visible: false, fixedrange: true },
     });
   }
 
@@ -339,6 +333,36 @@ function heatTraces({ steps, grid, colour, marks }, palette) {
       y: marks.flatMap(() => [-0.5, bottom, null]),
     },
   ];
+}
+
+/**
+ * Bars as high as the chart, those beyond the threshold in its colour.
+ * @param {BarFigure} figure
+ * @param {Palette} palette
+ * @returns {Options[]}
+ */
+function barTraces({ edges, counts, threshold }, palette) {
+  const most = Math.max(...counts);
+  const lefts = edges.slice(0, counts.length);
+  const inside = threshold >= edges[0] && threshold <= edges[counts.length] ? Math.log10(threshold) : null;
+  return [
+    {
+      type: "bar", x: lefts.map(Math.log10), y: counts.map((n) => n / most), offset: 0, width: Math.log10(edges[1] / edges[0]),
+      marker: { color: lefts.map((left) => (left >= threshold ? palette.threshold : palette.before)), opacity: 0.55 },
+    },
+    { type: "scatter", mode: "lines", x: [inside, inside], y: [0, 1], line: { ...LINES.threshold, color: palette.threshold } },
+  ];
+}
+
+/**
+ * @param {ShareCurve[]} curves
+ * @param {Palette} palette
+ * @returns {Options[]}
+ */
+function shareTraces(curves, palette) {
+  return curves.map(({ role, name, x, y }) => ({
+    type: "scatter", mode: "lines", name, x: x.map(Math.log10), y, line: { width: 1.75, color: palette[role], simplify: false },
+  }));
 }
 
 /**

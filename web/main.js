@@ -3,6 +3,7 @@
 import { getRules } from "./api.js";
 import { backFill } from "./backfill.js";
 import { loadPlotly } from "./charts.js";
+import { foretell } from "./foretell.js";
 import { Frames } from "./lib/frames.js";
 import { fromQuery, toQuery } from "./lib/url.js";
 import { Socket } from "./socket.js";
@@ -41,6 +42,7 @@ noticeView(element("#notice"), store);
 rangeView(element("#norm .tools"), store);
 backFill(store);
 store.watch(["view", "run"], () => {
+foretell(store);
   const query = toQuery(store.place);
   if (query !== location.search) history.replaceState(null, "", query || location.pathname);
 });

@@ -20,7 +20,7 @@ import { toColumns } from "./lib/wire.js";
 /** @typedef {import("./lib/wire.js").Command} Command */
 /** @typedef {import("./lib/wire.js").ServerMessage} ServerMessage */
 /** @typedef {import("./lib/wire.js").BrowserMessage} BrowserMessage */
-/** @typedef {"connection" | "run" | "runs" | "rows" | "layers" | "log" | "change" | "draft" | "rules" | "notice" | "view"} Topic */
+/** @typedef {"connection" | "run" | "runs" | "rows" | "layers" | "log" | "change" | "draft" | "rules" | "notice" | "view" | "whatif"} Topic */
 /** @typedef {{state: "connecting" | "live" | "lost", attempt: number}} Connection */
 
 /**
@@ -57,6 +57,8 @@ export class Store {
   draft = null;
   /** @type {import("./lib/schema.js").Rules} */
   rules = {};
+  /** @type {import("./lib/whatif.js").Foresight | null} */
+  whatif = null;
   notice = "";
   /** @type {View} */
   view;
@@ -184,6 +186,13 @@ export class Store {
     this.#changed("rules");
   }
 
+  /** @param {import("./lib/whatif.js").Foresight} whatif */
+  foresee(whatif) {
+    if (!this.#isShown(whatif.question.run)) return;
+    this.whatif = whatif;
+    this.#changed("whatif");
+  }
+
   /** @param {import("./lib/draft.js").Draft | null} draft */
   edit(draft) {
     this.draft = draft;
@@ -287,6 +296,7 @@ export class Store {
 
   #forget() {
     this.layers.clear();
+    this.whatif = null;
     this.#requests = new Requests();
     this.draft = null;
     if (this.run) this.view = { ...this.view, range: null, frozen: null };

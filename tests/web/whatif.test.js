@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { comparedWith, logHistogram, quantile, shareAbove, sortFinite } from "../../web/lib/whatif.js";
+import { clippedAt, coefAt, comparedWith, quantile, sortFinite } from "../../web/lib/whatif.js";
 import { NOT_LOGGED } from "../../web/lib/wire.js";
 
 const hundred = Float64Array.from({ length: 101 }, (_, i) => i);
@@ -21,33 +21,36 @@ test("quantiles interpolate linearly", () => {
   assert.ok(Number.isNaN(quantile(new Float64Array(0), 0.5)));
 });
 
-test("the share that would be clipped is the share beyond the threshold, itself not included", () => {
-  assert.equal(shareAbove(Float64Array.of(1, 2, 2, 4), 2), 0.25);
-  assert.equal(shareAbove(Float64Array.of(1, 2, 2, 4), 0), 1);
-  assert.equal(shareAbove(Float64Array.of(1, 2, 2, 4), Infinity), 0);
-  assert.ok(Number.isNaN(shareAbove(new Float64Array(0), 1)));
+/** What the server says of norms 0, 1, 10 and 100, but for the 1e-6 that clipping adds to a norm. */
+const effect = {
+  steps: 4,
+  curve: { threshold: [1, 10, 100], clipped: [0.5, 0.25, 0], coef: [(2 + 0.1 + 0.01) / 4, 3.1 / 4, 1] },
+  histogram: { edges: [1, 10, 100, 1000], counts: [1, 1, 1], zeros: 1 },
+  suggestions: [],
+};
+
+test("at a threshold of the curve the share and the coefficient are the curve's", () => {
+  assert.deepEqual([1, 10, 100].map((limit) => clippedAt(effect, limit)), [0.5, 0.25, 0]);
+  assert.deepEqual([10, 100].map((limit) => coefAt(effect, limit)), [0.775, 1]);
 });
 
-test("a quantile taken as the threshold clips the share it promises", () => {
-  for (const q of [0.5, 0.9, 0.99]) assert.ok(Math.abs(shareAbove(hundred, quantile(hundred, q)) - (1 - q)) <= 0.01);
+test("between two thresholds the logarithm decides", () => {
+  assert.ok(Math.abs(clippedAt(effect, Math.sqrt(10)) - 0.375) < 1e-12);
 });
 
-test("every value lies in the bin between its edges, and zeros are counted apart", () => {
-  const values = sortFinite(Float64Array.of(0, 0, 0.011, 0.5, 1, 1.7, 42, 1000));
-  const histogram = logHistogram(values);
-  assert.ok(histogram);
-  assert.equal(histogram.zeros, 2);
-  assert.equal(histogram.counts.reduce((sum, n) => sum + n), 6);
-  assert.ok(histogram.edges[0] <= 0.011 && (histogram.edges.at(-1) ?? 0) >= 1000);
-  const inside = (/** @type {number} */ k) => values.filter((v) => v >= histogram.edges[k] * (1 - 1e-12) && v < histogram.edges[k + 1] * (1 - 1e-12)).length;
-  histogram.counts.forEach((n, k) => assert.equal(n, inside(k), `bin ${k}`));
+test("beyond the largest norm nothing is clipped", () => {
+  for (const limit of [101, Infinity]) assert.deepEqual([clippedAt(effect, limit), coefAt(effect, limit)], [0, 1]);
 });
 
-test("thirty decades fit into the bins wanted", () => {
-  assert.ok((logHistogram(Float64Array.of(1e-15, 1, 1e15))?.counts.length ?? Infinity) <= 61);
+test("below the least norm all but zero gradients are clipped, in proportion to the threshold", () => {
+  assert.equal(clippedAt(effect, 0.5), 0.75);
+  assert.ok(Math.abs(coefAt(effect, 0.5) - (1 + 0.5 + 0.05 + 0.005) / 4) < 1e-12);
+  assert.equal(coefAt(effect, 0), 0.25);
 });
 
-test("only zeros make no histogram", () => {
-  assert.equal(logHistogram(Float64Array.of(0, 0)), null);
-  assert.equal(logHistogram(new Float64Array(0)), null);
+test("without steps, without a threshold, or for a clamp's coefficient there is no answer", () => {
+  const empty = { steps: 0, curve: { threshold: [], clipped: [], coef: [] }, histogram: null, suggestions: [] };
+  assert.ok(Number.isNaN(clippedAt(empty, 1)));
+  assert.ok(Number.isNaN(clippedAt(effect, NaN)));
+  assert.ok(Number.isNaN(coefAt({ ...effect, curve: { ...effect.curve, coef: null } }, 1)));
 });

@@ -1,20 +1,48 @@
-/** What another threshold would do, read off the norms that were recorded. */
+/** What another threshold would do, read off the curve that the server makes of the recorded norms. */
 
 import { NOT_LOGGED } from "./wire.js";
 
 /**
+ * Effect by threshold, thresholds rising.
+ * @typedef {object} Curve
+ * @property {number[]} threshold
+ * @property {number[]} clipped  share of steps, 0..1
+ * @property {number[] | null} coef  mean clip coefficient; null for a clamp, which has none to foretell
+ */
+
+/** @typedef {{name: string, threshold: number, clipped: number, sentence: string}} Suggestion */
+
+/**
+ * @typedef {object} WhatIf
+ * @property {number} steps  with a finite value; no others enter
+ * @property {Curve} curve
+ * @property {{edges: number[], counts: number[], zeros: number} | null} histogram
+ * @property {Suggestion[]} suggestions
+ */
+
+/**
+ * What the server is asked: of which steps, and what the threshold is compared with.
+ * @typedef {object} Question
+ * @property {string} run
+ * @property {Metric} metric
+ * @property {number} first  seq
+ * @property {number} last  seq
+ */
+
+/** @typedef {"norm" | "max_abs"} Metric */
+/** @typedef {WhatIf & {question: Question}} Foresight */
+
+/**
  * What a mode's knob is compared with. A mode with a bound of its own for every layer, or with one that moves by
  * itself, has no share to foretell from the global norm.
- * @type {{[mode: string]: string}}
+ * @type {{[mode: string]: Metric}}
  */
 const COMPARED = { norm: "norm", value: "max_abs" };
-
-const BINS_PER_DECADE = [100, 50, 20, 10, 5, 2, 1];
 
 /**
  * The metric that decides what a mode's knob clips; null when no single one does.
  * @param {string} mode
- * @returns {string | null}
+ * @returns {Metric | null}
  */
 export function comparedWith(mode) {
   return COMPARED[mode] ?? null;
@@ -44,44 +72,41 @@ export function quantile(sorted, q) {
 }
 
 /**
- * The share of values beyond a limit: with norms and a threshold, the share of steps that would be clipped.
- * @param {Float64Array} sorted
+ * The share of steps that a threshold would have clipped.
+ * @param {WhatIf} whatif
  * @param {number} limit
- * @returns {number}  0..1, NaN when there are no values
+ * @returns {number}  0..1, NaN when there are no steps to go by
  */
-export function shareAbove(sorted, limit) {
-  let lo = 0;
-  let hi = sorted.length;
-  while (lo < hi) {
-    const middle = (lo + hi) >> 1;
-    if (sorted[middle] > limit) hi = middle;
-    else lo = middle + 1;
-  }
-  return (sorted.length - lo) / sorted.length;
+export function clippedAt({ steps, curve: { threshold, clipped }, histogram }, limit) {
+  if (limit < threshold[0]) return 1 - (histogram?.zeros ?? 0) / steps;
+  return interpolate(threshold, clipped, limit);
 }
 
 /**
- * @typedef {object} Histogram
- * @property {Float64Array} edges  bins + 1 of them, evenly spaced in the logarithm
- * @property {Uint32Array} counts
- * @property {number} zeros
+ * The mean coefficient that a threshold would have given.
+ * @param {WhatIf} whatif
+ * @param {number} limit
+ * @returns {number}  0..1, NaN when there are no steps to go by, or none is foretold
  */
+export function coefAt({ steps, curve: { threshold, coef }, histogram }, limit) {
+  if (coef === null) return NaN;
+  if (!(limit < threshold[0])) return interpolate(threshold, coef, limit);
+  // Below the least norm every step is scaled, in proportion to the threshold; but a zero gradient never is.
+  const zeros = (histogram?.zeros ?? 0) / steps;
+  return zeros + ((coef[0] - zeros) * Math.max(0, limit)) / threshold[0];
+}
 
 /**
- * Values >= 0 counted in bins of equal ratio. Bins lie on round exponents, so they hold still while data streams.
- * @param {Float64Array} sorted
- * @param {number} [most]  bins wanted at most; a decade is never split into less than one
- * @returns {Histogram | null}  null when no value is positive
+ * @param {number[]} xs  rising, > 0
+ * @param {number[]} ys
+ * @param {number} x
+ * @returns {number}  between the neighbours by x's logarithm, at either end the end's; NaN without any
  */
-export function logHistogram(sorted, most = 60) {
-  const zeros = sorted.findLastIndex((value) => value <= 0) + 1;
-  if (zeros === sorted.length) return null;
-  const lo = Math.log10(sorted[zeros]);
-  const hi = Math.log10(sorted[sorted.length - 1]);
-  const perDecade = BINS_PER_DECADE.find((bins) => (hi - lo) * bins <= most) ?? 1;
-  const first = Math.floor(lo * perDecade);
-  const counts = new Uint32Array(Math.floor(hi * perDecade) - first + 1);
-  for (let i = zeros; i < sorted.length; i++) counts[Math.floor(Math.log10(sorted[i]) * perDecade) - first]++;
-  const edges = Float64Array.from({ length: counts.length + 1 }, (_, k) => 10 ** ((first + k) / perDecade));
-  return { edges, counts, zeros };
+function interpolate(xs, ys, x) {
+  if (xs.length === 0 || Number.isNaN(x)) return NaN;
+  const above = xs.findIndex((each) => each >= x);
+  if (above === -1) return ys[ys.length - 1];
+  if (above === 0) return ys[0];
+  const place = Math.log(x / xs[above - 1]) / Math.log(xs[above] / xs[above - 1]);
+  return ys[above - 1] + place * (ys[above] - ys[above - 1]);
 }

@@ -51,7 +51,7 @@ export function boardView(board, store, frames, plotly) {
   const redraws = [
     ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log"], plot === norm ? 100 : 160)),
     redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 500),
-    redrawWhenSeen(whatif, frames, store, ["rows", "run", "draft", "rules", "connection"], 250),
+    redrawWhenSeen(whatif, frames, store, ["whatif", "view", "run", "draft", "rules", "connection"], 250),
   ];
   return () => {
     palette = readPalette();

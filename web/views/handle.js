@@ -5,8 +5,7 @@
 
 import { boundOf, patchOf } from "../lib/draft.js";
 import { number, percent } from "../lib/format.js";
-import { firstRecent } from "../lib/recent.js";
-import { comparedWith, shareAbove, sortFinite } from "../lib/whatif.js";
+import { clippedAt, comparedWith } from "../lib/whatif.js";
 import { write } from "../lib/schema.js";
 import { make, setText } from "./dom.js";
 
@@ -23,8 +22,7 @@ export class HandleView {
   #line = make("div", { class: "grip-line", "aria-hidden": "true", hidden: "" });
   #value = make("b");
   #preview = make("small");
-  /** @type {Float64Array | null} recent values in rising order, while dragging */
-  #recent = null;
+  #dragging = false;
 
   /**
    * @param {HTMLElement} plot  the norm chart's element
@@ -59,7 +57,7 @@ export class HandleView {
     this.#line.style.transform = `translate(${left}px, ${y}px)`;
     this.#line.style.width = `${this.#chart.width}px`;
     setText(this.#value, number(value));
-    setText(this.#preview, this.#recent ? `clips ${percent(shareAbove(this.#recent, value))}` : "");
+    setText(this.#preview, this.#dragging ? this.#foretold(value) : "");
   }
 
   get #mode() {
@@ -72,20 +70,24 @@ export class HandleView {
     return rule?.bound ? rule.properties[rule.bound] : undefined;
   }
 
+  /** @param {number} value */
+  #foretold(value) {
+    const { whatif } = this.#store;
+    return whatif?.steps && whatif.question.metric === comparedWith(this.#mode) ? `clips ${percent(clippedAt(whatif, value))}` : "";
+  }
+
   /** @param {PointerEvent} event */
   #take(event) {
     if (this.#store.locked) return;
     event.preventDefault();
     this.#grip.setPointerCapture(event.pointerId);
-    const { table } = this.#store;
-    const metric = comparedWith(this.#mode);
-    this.#recent = metric ? sortFinite(table.column(metric).subarray(firstRecent(table))) : new Float64Array(0);
+    this.#dragging = true;
   }
 
   /** @param {PointerEvent} event */
   #drag({ clientY }) {
     const bound = this.#store.rules[this.#mode]?.bound;
-    if (!this.#recent || !bound) return;
+    if (!this.#dragging || !bound) return;
     const value = this.#chart.valueAt(clientY - this.#plot.getBoundingClientRect().top);
     const texts = { ...this.#store.draft?.texts, [bound]: write(Number(value.toPrecision(3))) };
     this.#store.edit({ mode: this.#mode, texts });
@@ -93,14 +95,14 @@ export class HandleView {
 
   #release() {
     const { draft, run, rules } = this.#store;
-    const taken = this.#recent !== null;
-    this.#recent = null;
+    const taken = this.#dragging;
+    this.#dragging = false;
     if (taken && draft && run) this.#store.control(patchOf(draft, run.control, rules));
   }
 
   #letGo() {
-    if (!this.#recent) return;
-    this.#recent = null;
+    if (!this.#dragging) return;
+    this.#dragging = false;
     this.#store.edit(null);
   }
 }

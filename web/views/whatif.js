@@ -1,24 +1,29 @@
-/** What another threshold would do to the last steps, read off their norms; and thresholds worth trying. */
+/** What another threshold would do to the steps on show, read off their norms; and thresholds worth trying. */
 
 import { boundOf } from "../lib/draft.js";
 import { count, number, percent } from "../lib/format.js";
-import { firstRecent } from "../lib/recent.js";
 import { logTicks } from "../lib/scale.js";
-import { comparedWith, logHistogram, quantile, shareAbove, sortFinite } from "../lib/whatif.js";
+import { write } from "../lib/schema.js";
+import { clippedAt, coefAt, comparedWith } from "../lib/whatif.js";
 import { find, make, setText } from "./dom.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../charts.js").Chart} Chart */
+/** @typedef {import("../lib/whatif.js").Foresight} Foresight */
 
-const QUANTILES = [0.5, 0.9, 0.99];
+const SUGGESTIONS = ["p50", "p90", "p99", "knee"];
 const PIXELS_PER_TICK = 56;
-const PIXELS_PER_BAR = 6;
 
 export class WhatIfView {
   #store;
   #headline;
+  #detail;
   #note;
   #buttons;
+  /** The suggestion that is pointed at or has the focus; "" for none. */
+  #considered = "";
+  /** The threshold under the pointer; NaN when it is elsewhere. */
+  #pointed = NaN;
 
   /**
    * @param {HTMLElement} panel
@@ -30,79 +35,137 @@ export class WhatIfView {
     this.element = find(panel, ".plot", HTMLElement);
     this.chart = makeChart(this.element, { left: 12, right: 12, top: 4, bottom: 20 });
     this.#headline = find(panel, "#would-clip", HTMLElement);
+    this.#detail = find(panel, "#whatif-detail", HTMLElement);
     this.#note = find(panel, ".note", HTMLElement);
-    this.#buttons = QUANTILES.map((q) => {
-      const value = make("b", {}, "–");
-      const button = make("button", { type: "button" }, `p${q * 100} `, value);
-      button.addEventListener("click", () => this.#use(q));
-      return { q, button, value };
-    });
+    this.#buttons = SUGGESTIONS.map((name) => this.#makeButton(name));
     find(panel, "#suggestions", HTMLElement).replaceChildren(...this.#buttons.map(({ button }) => button));
+    this.element.addEventListener("pointermove", ({ clientX }) => {
+      this.#point(10 ** this.chart.stepAt(clientX - this.element.getBoundingClientRect().left));
+    });
+    this.element.addEventListener("pointerleave", () => this.#point(NaN));
   }
 
   draw() {
     const { draft, run, rules, locked } = this.#store;
-    const bound = boundOf(draft, run?.control ?? {}, rules);
-    const sorted = this.#sorted();
-    setText(this.#headline, this.#words(sorted, bound));
-    this.#drawHistogram(sorted, bound);
-    for (const { q, button, value } of this.#buttons) {
-      const suggested = quantile(sorted, q);
-      setText(value, Number.isNaN(suggested) ? "–" : number(suggested));
-      button.title = `Apply it: clip the largest ${percent(1 - q)} of the last steps`;
-      button.disabled = locked !== "" || !this.#compared || !(suggested > 0);
+    const bound = this.#compared ? boundOf(draft, run?.control ?? {}, rules) : NaN;
+    const whatif = this.#whatif;
+    setText(this.#headline, whatif ? headline(whatif, bound, this.#store.view.range !== null) : "No steps yet");
+    this.#describe();
+    setText(this.#note, whatif && !whatif.histogram ? "All norms are zero" : "");
+    if (whatif) this.#drawChart(whatif, bound);
+    for (const { name, button, value } of this.#buttons) {
+      const found = this.#suggestion(name);
+      setText(value, found ? number(found.threshold) : "–");
+      button.title = found ? `Apply it: ${found.sentence}` : "";
+      button.disabled = locked !== "" || !this.#compared || !found;
     }
   }
 
+  /** @param {string} name */
+  #makeButton(name) {
+    const value = make("b", {}, "–");
+    const button = make("button", { type: "button" }, `${name} `, value);
+    const consider = (/** @type {string} */ considered) => () => {
+      this.#considered = considered;
+      this.#describe();
+    };
+    for (const event of ["pointerenter", "focus"]) button.addEventListener(event, consider(name));
+    for (const event of ["pointerleave", "blur"]) button.addEventListener(event, consider(""));
+    button.addEventListener("click", () => this.#use(name));
+    return { name, button, value };
+  }
+
   get #mode() {
-    return this.#store.draft?.mode ?? String(this.#store.run?.control.mode ?? "");
+    return this.#store.draft?.mode ?? write(this.#store.run?.control.mode);
   }
 
   get #compared() {
     return comparedWith(this.#mode);
   }
 
-  /** The last steps' values that the knob is compared with, in rising order. */
-  #sorted() {
-    const { table } = this.#store;
-    return sortFinite(table.column(this.#compared ?? "norm").subarray(firstRecent(table)));
+  /** What the server said about the metric that matters now. */
+  get #whatif() {
+    const { whatif } = this.#store;
+    return whatif?.steps && whatif.question.metric === (this.#compared ?? "norm") ? whatif : null;
+  }
+
+  /** @param {string} name */
+  #suggestion(name) {
+    return this.#whatif?.suggestions.find((suggestion) => suggestion.name === name);
+  }
+
+  /** @param {number} threshold */
+  #point(threshold) {
+    this.#pointed = threshold;
+    this.#describe();
+  }
+
+  /** Say more about the suggestion or the threshold that is pointed at, else about the one in the knob. */
+  #describe() {
+    const considered = this.#suggestion(this.#considered);
+    const { draft, run, rules } = this.#store;
+    const pointed = !Number.isNaN(this.#pointed);
+    const bound = pointed ? this.#pointed : boundOf(draft, run?.control ?? {}, rules);
+    if (considered) return setText(this.#detail, `${considered.name}: ${considered.sentence}`);
+    setText(this.#detail, this.#whatif && this.#compared ? effectWords(this.#whatif, bound, pointed) : "");
   }
 
   /**
-   * @param {Float64Array} sorted
+   * @param {Foresight} whatif
    * @param {number} bound
    */
-  #words(sorted, bound) {
-    if (sorted.length === 0) return "No steps yet";
-    const steps = `the last ${count(sorted.length)} steps`;
-    if (!this.#compared || Number.isNaN(bound)) return `Norms of ${steps}`;
-    return `Would clip ${percent(shareAbove(sorted, bound))} of ${steps}`;
-  }
-
-  /**
-   * @param {Float64Array} sorted
-   * @param {number} bound
-   */
-  #drawHistogram(sorted, bound) {
-    const histogram = logHistogram(sorted, Math.floor(this.chart.width / PIXELS_PER_BAR));
-    setText(this.#note, histogram || sorted.length === 0 ? "" : "All norms are zero");
+  #drawChart({ histogram, curve }, bound) {
     if (!histogram) return;
     const [lo, hi] = [histogram.edges[0], histogram.edges[histogram.counts.length]];
     const ticks = logTicks(lo, hi, Math.floor(this.chart.width / PIXELS_PER_TICK));
-    this.chart.drawBars({ ...histogram, ticks, threshold: this.#compared ? bound : NaN });
+    const curves = this.#compared ? curvesOf(curve) : [];
+    this.chart.drawBars({ ...histogram, ticks, curves, threshold: bound });
   }
 
   /**
-   * Apply a quantile as the threshold.
-   * @param {number} q
+   * Apply a suggestion.
+   * @param {string} name
    */
-  #use(q) {
+  #use(name) {
     const bound = this.#store.rules[this.#mode]?.bound;
-    if (!bound) return;
+    const found = this.#suggestion(name);
+    if (!bound || !found) return;
     const mode = this.#mode;
-    const value = Number(quantile(this.#sorted(), q).toPrecision(3));
+    const value = Number(found.threshold.toPrecision(3));
     const switched = mode !== this.#store.run?.control.mode;
     this.#store.edit(null);
     this.#store.control(switched ? { mode, [bound]: value } : { [bound]: value });
   }
+}
+
+/**
+ * @param {Foresight} whatif
+ * @param {number} bound
+ * @param {boolean} zoomed
+ */
+function headline(whatif, bound, zoomed) {
+  const steps = zoomed ? `the ${count(whatif.steps)} steps on show` : `the last ${count(whatif.steps)} steps`;
+  return Number.isNaN(bound) ? `Norms of ${steps}` : `Would clip ${percent(clippedAt(whatif, bound))} of ${steps}`;
+}
+
+/**
+ * @param {Foresight} whatif
+ * @param {number} bound
+ * @param {boolean} pointed  the bound is not the knob's
+ */
+function effectWords(whatif, bound, pointed) {
+  const coef = coefAt(whatif, bound);
+  const words = Number.isNaN(coef) ? "" : `mean coefficient ${number(coef)}`;
+  if (!pointed) return words;
+  return [`at ${number(bound)}: clips ${percent(clippedAt(whatif, bound))}`, words].filter(Boolean).join(", ");
+}
+
+/**
+ * @param {import("../lib/whatif.js").Curve} curve
+ * @returns {import("../charts.js").ShareCurve[]}
+ */
+function curvesOf({ threshold, clipped, coef }) {
+  /** @type {import("../charts.js").ShareCurve[]} */
+  const curves = [{ role: "threshold", name: "share clipped", x: threshold, y: clipped }];
+  return coef ? [...curves, { role: "coef", name: "mean coefficient", x: threshold, y: coef }] : curves;
 }

@@ -1,0 +1,33 @@
+"""What another threshold would do: the page agrees with the recorded norms, and one click applies a suggestion."""
+
+import re
+
+import pytest
+
+from tests.e2e.test_steering import shown_step, wait_for_step
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_suggestion_explains_itself_and_one_click_applies_it(make_server, open_page):
+    """Pointing at p90 says what it does; clicking it makes it the bound, which the headline then foretells."""
+    server = make_server(autostart="charlm")
+    page = open_page(server.url)
+    wait_for_step(page, 40)
+    page.get_by_test_id("train-pause").click()
+    server.wait_until(lambda: server.run()["state"] == "paused", "the run to pause")
+    run = server.run()
+    answer = server.get(f"/api/runs/{run['id']}/whatif?last={run['seq']}")
+    suggested = next(one["threshold"] for one in answer["suggestions"] if one["name"] == "p90")
+    button = page.locator("#suggestions").get_by_role("button", name=re.compile("^p90"))
+    page.wait_for_function(
+        "(text) => document.querySelector('#suggestions').innerText.includes(text)", arg=f"{suggested:.3g}"
+    )
+    button.hover()
+    assert "one step in ten" in page.locator("#whatif-detail").inner_text()
+    button.click()
+    page.get_by_test_id("train-step").click()
+    page.get_by_text(re.compile("applied at step")).first.wait_for(timeout=10_000)
+    assert shown_step(page) == run["step"] + 1
+    assert server.run()["control"]["max_norm"] == pytest.approx(suggested, rel=5e-3)
+    page.get_by_text(re.compile(r"Would clip (9|10|11|12|13)\.\d %")).wait_for(timeout=5_000)
