@@ -5,11 +5,12 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from typing import IO, Any
 
 import click
 from pydantic import ValidationError
 
+from server.changes import ChangeLog
 from server.client import Client, RequestError
 from server.serving import ListenError, Server, listen
 from server.settings import PREFIX, Settings
@@ -60,12 +61,23 @@ def serve(host: str | None, port: int | None) -> None:
 @main.command()
 @click.argument("workload")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="of the workload; may be repeated")
+@click.option(
+    "--schedule",
+    type=click.File("rb"),
+    help="clip as another run was clipped, step for step: what `export RUN --format changes` wrote",
+)
 @_url
 @_token
 @_json
-def train(workload: str, options: Sequence[str], url: str, token: str | None, as_json: bool) -> None:
-    """Train a built-in workload in a worker of the server."""
-    run = Client(url, token).start(workload, _pairs(options))
+def train(
+    workload: str, options: Sequence[str], schedule: IO[bytes] | None, url: str, token: str | None, as_json: bool
+) -> None:
+    """Train a built-in workload in a worker of the server.
+
+    With --schedule it also takes that run's own options, if it trained the same workload; --option goes first.
+    """
+    replayed = _change_log(schedule).options(workload) if schedule else {}
+    run = Client(url, token).start(workload, {**replayed, **_pairs(options)})
     click.echo(json.dumps({"id": run}) if as_json else f"run {run} has started; watch it at {url}")
 
 
@@ -102,11 +114,11 @@ def control(run: str, changes: Sequence[str], url: str, token: str | None, as_js
 
 @main.command()
 @click.argument("run")
-@click.option("--format", "format_", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("--format", "format_", type=click.Choice(["csv", "jsonl", "changes"]), default="csv", show_default=True)
 @_url
 @_token
 def export(run: str, format_: str, url: str, token: str | None) -> None:
-    """Write every row of a run to standard output."""
+    """Write every row of a run, or the changes of its clipping, to standard output."""
     Client(url, token).export(run, format_, sys.stdout.buffer)
 
 
@@ -127,6 +139,13 @@ def _check_autostart(settings: Settings) -> None:
             find(settings.autostart)
         except ValueError as error:
             raise click.ClickException(f"{PREFIX}AUTOSTART: {error}") from error
+
+
+def _change_log(file: IO[bytes]) -> ChangeLog:
+    try:
+        return ChangeLog.model_validate_json(file.read())
+    except ValidationError as error:
+        raise click.ClickException(f"{file.name} holds no changes of a run: {mistake_line(error.errors())}") from error
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, Any]:

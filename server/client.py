@@ -39,8 +39,9 @@ class Client:
         return reply
 
     def export(self, run_id: str, format_: str, to: IO[bytes]) -> None:
-        """Write a run's rows to a file."""
-        with self._open("GET", f"/api/runs/{quote(run_id, safe='')}/export?format={quote(format_)}") as answer:
+        """Write a run's rows to a file, or its changes."""
+        what = "changes" if format_ == "changes" else f"export?format={quote(format_)}"
+        with self._open("GET", f"/api/runs/{quote(run_id, safe='')}/{what}") as answer:
             shutil.copyfileobj(answer, to)
 
     def _json(self, method: str, path: str, body: Any = None) -> Any:

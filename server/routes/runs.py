@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import JsonValue
 from starlette.responses import Response
 
+from server.changes import ChangeLog
 from server.export import as_csv, as_jsonl
 from server.hub import Hub
 from server.protocol import RESERVED_COLUMNS, Command, Layers, LogEntry, Patch, Rows, RunInfo
@@ -122,6 +123,16 @@ def events(run_id: str, store: StoreOf, after: Annotated[int, Query(ge=0, le=MAX
     return WireResponse(Events(events=store.lines(run_id, beyond=after)))
 
 
+@router.get("/{run_id}/changes", response_model=ChangeLog)
+async def changes(run_id: str, hub: HubOf, store: StoreOf) -> Response:
+    """How the clipper was changed, and when: a file that `clipcore train --schedule` replays."""
+    run = hub.run(run_id)
+    info, last_line = run.info, run.line  # of one moment; the log may have grown when it has been read
+    log = await asyncio.to_thread(store.lines, run_id)
+    document = ChangeLog.of(info, (entry for entry in log if entry.n <= last_line))
+    return WireResponse(document, headers=_attachment(f"{run_id}.changes.json"))
+
+
 @router.get("/{run_id}/layers", response_model=Layers)
 async def layers(run_id: str, hub: HubOf) -> Response:
     """The newest per-layer numbers, in the order of the run's `layers`."""
@@ -140,8 +151,7 @@ def export(
     body, media_type = (
         (as_csv(metrics, chunks), "text/csv") if format_ == "csv" else (as_jsonl(metrics, chunks), "application/jsonl")
     )
-    name = f'attachment; filename="{run_id}.{format_}"'
-    return StreamingResponse(body, media_type=media_type, headers={"Content-Disposition": name})
+    return StreamingResponse(body, media_type=media_type, headers=_attachment(f"{run_id}.{format_}"))
 
 
 @router.post("/{run_id}/control", response_model=RequestReply, dependencies=[Steering])
@@ -154,6 +164,10 @@ async def control(run_id: str, patch: Annotated[Patch, Body()], hub: HubOf) -> R
 async def command(run_id: str, command: Annotated[Command, Body(embed=True)], hub: HubOf) -> Response:
     """Pause, resume, single-step or stop the training loop."""
     return await _ask(hub, run_id, command)
+
+
+def _attachment(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 async def _ask(hub: Hub, run_id: str, request: Patch | Command) -> Response:

@@ -4,13 +4,28 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from clipcore.rules import RULES
 from clipcore.settings import Settings
 from clipcore.wire import decode_number
 from server.protocol import MAX_COUNT
 from server.wording import mistake_line
+
+
+class Change(BaseModel):
+    """A patch of the clipper's configuration, and the first step that obeys it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    step: int = Field(ge=1, le=MAX_COUNT)
+    patch: dict[str, JsonValue]
+
+    @field_validator("patch")
+    @classmethod
+    def _decoded(cls, patch: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        return {name: decode_number(value) for name, value in patch.items()}
 
 
 class Options(BaseModel):
@@ -39,6 +54,9 @@ class Options(BaseModel):
         0,
         ge=0,
         description="for so many first steps, compute the clipped gradients' norm anew and log it as verify_norm",
+    )
+    schedule: SkipJsonSchema[tuple[Change, ...]] = Field(
+        (), description="changes of the clipping, in their steps' order"
     )
     mode: str = Field("norm", description="clipping to start with", json_schema_extra={"enum": list(RULES)})
 
@@ -83,6 +101,18 @@ class Options(BaseModel):
         for name in self.__pydantic_extra__.keys() - allowed:
             raise ValueError(f"there is no option {name!r} in mode {self.mode!r}; there are {', '.join(allowed)}")
         try:
-            settings.patched(self.__pydantic_extra__)
+            settings = settings.patched(self.__pydantic_extra__)
         except TypeError as error:
             raise ValueError(str(error)) from error
+        self._check_schedule(settings)
+
+    def _check_schedule(self, settings: Settings) -> None:
+        last = 0
+        for change in self.schedule:
+            if change.step < last:
+                raise ValueError(f"schedule: steps must not fall, got {change.step} after {last}")
+            last = change.step
+            try:
+                settings = settings.patched(change.patch)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"schedule, step {change.step}: {error}") from error

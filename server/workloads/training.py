@@ -42,6 +42,7 @@ class Training:
             loss = self.loss(*self.windows.sample())
             self.optimizer.zero_grad()
             loss.backward()
+            self.follow_schedule(step)
             stats = self.clipper.clip_()
             metrics: dict[str, float | Tensor] = {"loss": loss, "lr": lr}
             if step <= self.options.verify_steps:
@@ -50,6 +51,12 @@ class Training:
             if step % HELD_OUT_INTERVAL == 0:
                 metrics["val_loss"] = self.held_out_loss()
             run.log(stats, **metrics)
+
+    def follow_schedule(self, step: int) -> None:
+        """Make the changes that hold from this step on; the clipper's own count of steps is the same."""
+        for change in self.options.schedule:
+            if change.step == step:
+                self.clipper.update(**change.patch)
 
     def warm_up(self, step: int) -> float:
         """Set and return the learning rate of a step."""

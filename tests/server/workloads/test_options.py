@@ -32,6 +32,9 @@ def test_options_survive_the_way_to_the_child():
     assert CharlmOptions.parse(json.loads(options.model_dump_json())) == options
     infinite = CharlmOptions.parse({"max_norm": "Infinity"})
     assert CharlmOptions.parse(json.loads(infinite.model_dump_json())) == infinite
+    scheduled = CharlmOptions.parse({"schedule": [{"step": 7, "patch": {"max_norm": "Infinity"}}]})
+    assert scheduled.schedule[0].patch == {"max_norm": float("inf")}
+    assert CharlmOptions.parse(json.loads(scheduled.model_dump_json())) == scheduled
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,12 @@ def test_options_survive_the_way_to_the_child():
         ({"clip_value": 1}, r"there is no option 'clip_value' in mode 'norm'; there are steps, .*, max_norm"),
         ({"step": 1}, r"there is no option 'step' in mode 'norm'; there are steps, "),
         ({"nonfinite": "ignore"}, r"nonfinite must be one of propagate, .*, got 'ignore'"),
+        ({"schedule": [{"step": 0, "patch": {}}]}, r"schedule.0.step: .*greater than or equal to 1, got 0"),
+        (
+            {"schedule": [{"step": 3, "patch": {"clip_value": 1}}]},
+            r"schedule, step 3: mode 'norm' has no parameter 'clip_value'",
+        ),
+        ({"schedule": [{"step": 3, "patch": {}}, {"step": 1, "patch": {}}]}, r"steps must not fall, got 1 after 3"),
     ],
 )
 def test_a_bad_option_is_refused_with_a_sentence(config, sentence):
@@ -78,6 +87,6 @@ def test_every_option_is_described_with_default_and_help(described):
     options = WORKLOADS[described["name"]].options
     assert all(option["description"] and option["title"] == name for name, option in properties.items())
     assert options.parse(defaults) == options.parse({})
-    assert json.loads(options.parse({}).model_dump_json()) == defaults
+    assert json.loads(options.parse({}).model_dump_json()) == {**defaults, "schedule": []}  # which is no form's
     assert described["title"]
     assert described["help"]

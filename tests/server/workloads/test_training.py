@@ -32,6 +32,13 @@ def test_the_learning_rate_rises_linearly_then_stays():
     assert training.optimizer.param_groups[0]["lr"] == 0.1
 
 
+def test_a_scheduled_change_holds_from_its_step():
+    """Not one step before, and each in force until the next."""
+    schedule = [{"step": 3, "patch": {"max_norm": 0.02}}, {"step": 5, "patch": {"max_norm": 0.03}}]
+    journal = train("rnn", steps=6, max_norm=0.01, schedule=schedule)
+    assert journal["clipped_norm"] == pytest.approx([0.01, 0.01, 0.02, 0.02, 0.03, 0.03], rel=1e-3)
+
+
 def test_held_out_text_is_looked_at_now_and_then():
     """val_loss comes with every 250th step, and looking changes nothing about the training."""
     journal = train("rnn", steps=HELD_OUT_INTERVAL + 1)
