@@ -46,6 +46,14 @@ export async function getWhatIf({ run, metric, first, last }) {
 }
 
 /**
+ * Where a run's changes are, as a file.
+ * @param {string} run
+ */
+export function changesPath(run) {
+  return `api/runs/${run}/changes`;
+}
+
+/**
  * @param {string} workload
  * @param {{[option: string]: Json}} config
  * @returns {Promise<string>} the new run's id

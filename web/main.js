@@ -8,6 +8,7 @@ import { Frames } from "./lib/frames.js";
 import { fromQuery, toQuery } from "./lib/url.js";
 import { Socket } from "./socket.js";
 import { Store } from "./store.js";
+import { AdviceView } from "./views/advice.js";
 import { bannerView } from "./views/banner.js";
 import { boardView } from "./views/board.js";
 import { ControlView } from "./views/control.js";
@@ -37,12 +38,12 @@ const frames = new Frames((frame) => requestAnimationFrame(frame), () => perform
 const control = new ControlView(find(document, "#control", HTMLFormElement), store, (sentence) => setText(element("#announce"), sentence));
 const start = new StartView(element("#start"), store);
 bannerView(element("#banner"), store, () => start.open());
-logView(element("#events"), store);
+logView(element(".log"), store);
 noticeView(element("#notice"), store);
 rangeView(element("#norm .tools"), store);
 backFill(store);
-store.watch(["view", "run"], () => {
 foretell(store);
+store.watch(["view", "run"], () => {
   const query = toQuery(store.place);
   if (query !== location.search) history.replaceState(null, "", query || location.pathname);
 });
@@ -50,6 +51,9 @@ foretell(store);
 for (const draw of [statusView(element(".bar"), store), nowView(element("#now"), store), titleView(store)]) {
   store.watch(["rows", "run", "connection"], frames.add(draw, { every: 250 }));
 }
+
+const advice = new AdviceView(element("#advice"), store);
+store.watch(["rows", "layers", "run"], frames.add(() => advice.draw(), { every: 2000 }));
 
 let repaint = () => {};
 themeView(element("[data-testid=theme]"), () => repaint());

@@ -1,18 +1,25 @@
 /** The change log: what changed when, newest first. */
 
+import { changesPath } from "../api.js";
 import { changesOf, describe } from "../lib/changes.js";
 import { clock, count } from "../lib/format.js";
-import { make } from "./dom.js";
+import { find, make } from "./dom.js";
 
 /** @typedef {import("../lib/wire.js").LogEntry} LogEntry */
 
 const SHOWN = 200;
 
 /**
- * @param {HTMLElement} list
+ * @param {HTMLElement} panel
  * @param {import("../store.js").Store} store
  */
-export function logView(list, store) {
+export function logView(panel, store) {
+  const list = find(panel, "#events", HTMLElement);
+  const link = find(panel, "#export-changes", HTMLAnchorElement);
+  store.watch(["run"], () => {
+    link.hidden = store.run === null;
+    if (store.run) link.href = changesPath(store.run.id);
+  });
   store.watch(["log"], () => {
     const entries = store.log.filter(isNews).slice(-SHOWN).reverse();
     list.replaceChildren(...entries.map(row));

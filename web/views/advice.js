@@ -1,0 +1,79 @@
+/** Advice, quiet: one line of what was seen, what people do about it on demand, and gone when it is put aside. */
+
+import { advise } from "../lib/advice.js";
+import { Dismissals } from "../lib/dismissals.js";
+import { make, setText } from "./dom.js";
+
+/** @typedef {import("../store.js").Store} Store */
+/** @typedef {import("../lib/advice.js").Advice} Advice */
+
+const MOST_AT_ONCE = 2;
+
+export class AdviceView {
+  #panel;
+  #store;
+  #dismissals = new Dismissals(localStorage);
+  /** @type {Map<string, {element: HTMLElement, show: (advice: Advice) => void}>} by run and kind */
+  #notes = new Map();
+
+  /**
+   * @param {HTMLElement} panel
+   * @param {Store} store
+   */
+  constructor(panel, store) {
+    this.#panel = panel;
+    this.#store = store;
+  }
+
+  draw() {
+    const run = this.#store.run?.id ?? "";
+    const advice = this.#advice().filter(({ kind }) => !this.#dismissals.has(run, kind)).slice(0, MOST_AT_ONCE);
+    this.#panel.hidden = advice.length === 0;
+    const shown = new Map(advice.map((each) => [`${run}/${each.kind}`, each]));
+    for (const [key, { element }] of this.#notes) {
+      if (shown.has(key)) continue;
+      element.remove();
+      this.#notes.delete(key);
+    }
+    for (const [key, each] of shown) {
+      const note = this.#notes.get(key) ?? this.#add(key, run, each.kind);
+      note.show(each);
+    }
+  }
+
+  #advice() {
+    const { run, table, lastChange, layers } = this.#store;
+    if (!run || table.length === 0) return [];
+    return advise({ table, control: run.control, since: lastChange?.step ?? 0, pictures: layers.pictures, layers: run.layers });
+  }
+
+  /**
+   * @param {string} key
+   * @param {string} run
+   * @param {string} kind
+   */
+  #add(key, run, kind) {
+    const seen = make("summary");
+    const advised = make("span");
+    const source = make("a", { target: "_blank", rel: "noreferrer" });
+    const dismiss = make("button", { type: "button", class: "quiet icon", title: "Dismiss: not again for this run", "aria-label": "Dismiss" }, "×");
+    dismiss.addEventListener("click", () => {
+      this.#dismissals.add(run, kind);
+      this.draw();
+    });
+    const element = make("div", { "data-kind": kind }, make("details", {}, seen, make("p", {}, advised, " ", source)), dismiss);
+    const note = {
+      element,
+      /** @param {Advice} advice */
+      show: (advice) => {
+        setText(seen, advice.seen);
+        setText(advised, advice.advised);
+        setText(source, advice.source.title);
+        source.href = advice.source.url;
+      },
+    };
+    this.#notes.set(key, note);
+    this.#panel.append(element);
+    return note;
+  }
+}
