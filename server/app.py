@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse
 
-from server.guard import Guard, SecurityHeaders
+from server.guard import BodyLimit, Guard, SecurityHeaders
 from server.hub import Hub
 from server.routes import health, page, rules, runs, streams, workers
 from server.settings import Settings
@@ -21,6 +21,8 @@ from server.wording import mistake_line
 from server.writer import StoreError
 
 log = logging.getLogger("clipcore.server")
+
+MAX_BODY_BYTES = 2**20
 
 
 def create_app(settings: Settings, store: Store) -> FastAPI:
@@ -52,6 +54,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     app.add_exception_handler(UnknownRunError, _not_found)
     app.add_exception_handler(StoreError, _unavailable)
     app.add_exception_handler(RequestValidationError, _unprocessable)
+    app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
     app.add_middleware(Guard, host=settings.host, allowed=settings.allowed_hosts)
     app.add_middleware(SecurityHeaders)
     return app

@@ -93,6 +93,30 @@ class Guard:
         return same or any(name.covers(page) for name in self._allowed)
 
 
+class BodyLimit:
+    """ASGI middleware that refuses bodies which are larger than any request needs, before they are read.
+
+    Args:
+        app: what to protect.
+        limit_bytes: the largest body that is let through.
+    """
+
+    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+        self._app = app
+        self._limit_bytes = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or say why not."""
+        answer: ASGIApp = self._app
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            if "transfer-encoding" in headers:
+                answer = JSONResponse({"detail": "a body must come with its Content-Length"}, 411)
+            elif int(headers.get("content-length", 0)) > self._limit_bytes:
+                answer = JSONResponse({"detail": f"a body may have at most {self._limit_bytes:,} bytes"}, 413)
+        await answer(scope, receive, send)
+
+
 class SecurityHeaders:
     """ASGI middleware that tells browsers what the page may do, and to ask whether a file has changed."""
 

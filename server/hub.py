@@ -108,6 +108,7 @@ class Hub:
             RunInfo(id=hello.run, name=hello.name, state="running", created=now, updated=now)
         )
         replaced, run.trainer = run.trainer, trainer
+        log.info("run %s (%s): %s feeds it", hello.run, hello.name, trainer.name)
         try:
             if replaced is not None:
                 await replaced.close(TAKEN_OVER, "another connection has taken this run over")
@@ -128,6 +129,7 @@ class Hub:
         if run.trainer is not trainer:
             return
         run.trainer = None
+        log.info("run %s: %s has left", run.known.id, trainer.name)
         async with run.writing:
             if run.over or run.trainer is not None:
                 await self._learn(run)
@@ -165,7 +167,7 @@ class Hub:
             self._fan_out.changed(run)
 
     async def _take_layers(self, run: LiveRun, message: Layers) -> None:
-        await asyncio.wrap_future(self._store.set_layers(run.known.id, message))
+        await asyncio.wrap_future(self._store.add_layers(run.known.id, message))
         run.set_layers(message)
         self._fan_out.changed(run)
 
@@ -201,7 +203,7 @@ class Hub:
         **changes: Any,
     ) -> None:
         """Add a line to the run's log, with what it changes about the run; `of` is the trainer's note it comes from."""
-        known = run.update(**changes)
+        known = run.changed(**changes)
         entry = LogEntry(
             n=run.line + 1,
             step=getattr(of, "step", known.step),
@@ -217,13 +219,13 @@ class Hub:
         self._learned(run, known)
 
     async def _learn(self, run: LiveRun, **changes: Any) -> None:
-        known = run.update(**changes)
+        known = run.changed(**changes)
         await asyncio.wrap_future(self._store.save(known))
         self._learned(run, known)
 
     def _learned(self, run: LiveRun, known: RunInfo) -> None:
-        run.learn(known)
-        self._fan_out.list_changed()
+        if run.learn(known):
+            self._fan_out.list_changed()
         self._fan_out.changed(run)
 
     # --- requests ---
@@ -253,8 +255,10 @@ class Hub:
     async def worker_exited(self, run_id: str, state: Outcome, reason: str) -> None:
         """A worker process has ended; what it said itself about its end stands."""
         run = self._runs.get(run_id)
-        if run is not None and not run.over:
-            async with run.writing:
+        if run is None:
+            return
+        async with run.writing:
+            if not run.over:
                 await self._end(run, state, reason)
 
     # --- viewers ---
@@ -275,7 +279,8 @@ class Hub:
 
 def _load(store: Store, stored: StoredRun) -> LiveRun:
     lines = store.lines(stored.info.id, newest=KEPT_LINES)
-    return LiveRun(stored.info, stored.note, lines, store.layers(stored.info.id))
+    newest = next(iter(store.layers(stored.info.id, 1)), None)
+    return LiveRun(stored.info, stored.note, lines, newest)
 
 
 def _idle(run: LiveRun) -> bool:

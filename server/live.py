@@ -57,6 +57,7 @@ class LiveRun:
         self._ring: deque[Rows] = deque()
         self._ring_rows = 0
         self._ring_start = known.seq
+        self._headline: tuple[object, ...] = ()
         self._status_version = 0
         self._layers_version = 0
 
@@ -87,14 +88,16 @@ class LiveRun:
         """How far the run has come, the list of runs being at version `runs`."""
         return Position(self.known.seq, self.line, self._status_version, self._layers_version, runs)
 
-    def update(self, **changes: Any) -> RunInfo:
-        """What is known with these changes and this moment as the last sign of life; nothing is kept yet."""
+    def changed(self, **changes: Any) -> RunInfo:
+        """What will be known with these changes, this moment being the last sign of life; nothing is kept yet."""
         return self.known.model_copy(update={"updated": time.time(), **changes})
 
-    def learn(self, known: RunInfo) -> None:
-        """Keep what is known of the run now."""
-        self.known = known
+    def learn(self, known: RunInfo) -> bool:
+        """Keep what is known of the run now; True if it reads differently in a list of runs."""
+        headline, self.known = self._headline, known
+        self._headline = (known.name, known.state, known.reason, self.trainer is not None)
         self._status_version += 1
+        return self._headline != headline
 
     def add_line(self, entry: LogEntry) -> None:
         """Keep a new line of the log."""
@@ -102,7 +105,7 @@ class LiveRun:
 
     def add_rows(self, rows: Rows) -> None:
         """Keep new rows; the oldest ones leave the ring."""
-        self.known = self.update(seq=rows.seq[-1], step=rows.step[-1])
+        self.known = self.changed(seq=rows.seq[-1], step=rows.step[-1])
         self._ring.append(rows)
         self._ring_rows += len(rows)
         while self._ring_rows > RING_ROWS:

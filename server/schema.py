@@ -3,10 +3,9 @@
 import sqlite3
 from pathlib import Path
 
-from server.protocol import STEP_METRICS
 from server.writer import StoreError
 
-_SCHEMA_1 = f"""
+_SCHEMA_1 = """
 CREATE TABLE runs (
     key INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused: rows of a deleted run may still be there
     id TEXT NOT NULL UNIQUE,
@@ -27,7 +26,18 @@ CREATE TABLE steps (
     step INTEGER NOT NULL,
     time REAL NOT NULL,
     mode TEXT NOT NULL,
-    {", ".join(f"{name} REAL" for name in STEP_METRICS)},
+    threshold REAL,                         -- from here on protocol.STEP_METRICS; a new one takes a migration
+    norm REAL,
+    clipped_norm REAL,
+    coef REAL,
+    clamped REAL,
+    clamped_fraction REAL,
+    clipped_tensors REAL,
+    nonfinite REAL,
+    max_abs REAL,
+    skipped REAL,
+    loss REAL,
+    lr REAL,
     PRIMARY KEY (run, seq)
 ) WITHOUT ROWID;
 CREATE TABLE metrics (                      -- that a run has logged
@@ -69,8 +79,19 @@ CREATE TABLE layers (run INTEGER PRIMARY KEY, message TEXT NOT NULL);
 CREATE TABLE trash (run INTEGER PRIMARY KEY);  -- deleted runs that still have rows
 """
 
+_SCHEMA_2 = """
+CREATE TABLE pictures (                     -- per-layer numbers of some steps, thinned as they become many
+    run INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    message TEXT NOT NULL,                  -- JSON, as it came over the wire
+    PRIMARY KEY (run, step)
+);
+INSERT INTO pictures SELECT run, json_extract(message, '$.step'), message FROM layers;
+DROP TABLE layers;
+"""
+
 #: Script n brings a database from `user_version` n to n + 1.
-MIGRATIONS = (_SCHEMA_1,)
+MIGRATIONS = (_SCHEMA_1, _SCHEMA_2)
 
 
 def lock(path: Path) -> sqlite3.Connection:

@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from itertools import chain, groupby, repeat
 from typing import Any, NamedTuple
 
-from server.protocol import STEP_METRICS, Layers, LogEntry, Rows, RunInfo
+from server.protocol import RESERVED_COLUMNS, STEP_METRICS, Layers, LogEntry, Rows, RunInfo
 from server.rollup import Bin, Stretch, bin_of, completed, cover, grid, size, union
 from server.rows import after, make_rows
 from server.writer import StoreError
 
 PURGED_ROWS = 5000  # in one transaction: clearing a deleted run away must not hold up the living
+
+#: Steps of a run whose per-layer numbers are kept, at most; fewer for a model of many layers.
+MOST_PICTURES = 400
+LEAST_PICTURES = 40
+PICTURED_LAYERS = 400_000  # a row of three numbers each: about 20 MB
 
 _BinRow = tuple[int | float | None, ...]  # a row of bins
 
@@ -86,11 +91,11 @@ def append(db: sqlite3.Connection, key: int, rows: Rows) -> None:
     rows = after(rows, before)
     if not len(rows):
         return
-    nothing = [None] * len(rows)
-    columns = [rows.seq, rows.step, _stored(rows.time), rows.mode]
-    columns += [_stored(rows.metrics.get(name, nothing)) for name in STEP_METRICS]
+    names = [*RESERVED_COLUMNS, *(name for name in STEP_METRICS if name in rows.metrics)]
+    columns = dict(rows)
     db.executemany(
-        f"INSERT INTO steps VALUES (?, {_marks(len(columns))})", zip([key] * len(rows), *columns, strict=True)
+        f"INSERT INTO steps (run, {', '.join(names)}) VALUES (?, {_marks(len(names))})",
+        zip(repeat(key, len(rows)), *(_stored(columns[name]) for name in names), strict=True),
     )
     metrics = _register(db, key, rows)
     for name in metrics.keys() & rows.metrics.keys() - set(STEP_METRICS):
@@ -157,9 +162,23 @@ def add_line(db: sqlite3.Connection, run: RunInfo, entry: LogEntry, note: int | 
     db.execute(f"INSERT INTO log VALUES ({_marks(8)})", (key_of(db, run.id), *line))
 
 
-def set_layers(db: sqlite3.Connection, key: int, layers: Layers) -> None:
-    """Keep the newest per-layer numbers."""
-    db.execute("INSERT OR REPLACE INTO layers VALUES (?, ?)", (key, layers.model_dump_json()))
+def add_layers(db: sqlite3.Connection, key: int, layers: Layers) -> None:
+    """Keep the per-layer numbers of a step; those of later steps go, for the run was rolled back."""
+    db.execute("DELETE FROM pictures WHERE run = ? AND step >= ?", (key, layers.step))
+    db.execute("INSERT INTO pictures VALUES (?, ?, ?)", (key, layers.step, layers.model_dump_json()))
+    most = max(LEAST_PICTURES, min(MOST_PICTURES, PICTURED_LAYERS // max(1, len(layers.norm))))
+    (count,) = db.execute("SELECT count(*) FROM pictures WHERE run = ?", (key,)).fetchone()
+    if count > most:
+        spaced = _spaced_steps(db, key, most // 2)
+        db.execute("DELETE FROM pictures WHERE run = ? AND step NOT IN (SELECT value FROM json_each(?))", (key, spaced))
+
+
+def _spaced_steps(db: sqlite3.Connection, key: int, count: int) -> str:
+    """At most `count` steps with per-layer numbers, as evenly spaced as there are any, and the newest; as JSON."""
+    first, last = db.execute("SELECT min(step), max(step) FROM pictures WHERE run = ?", (key,)).fetchone()
+    width = (last - first) // max(1, count - 1) + 1 if count > 1 else last - first + 1
+    part = "SELECT max(step) AS step FROM pictures WHERE run = ? GROUP BY (? - step) / ?"
+    return str(db.execute(f"SELECT json_group_array(step) FROM ({part})", (key, last, width)).fetchone()[0])
 
 
 def check(db: sqlite3.Connection) -> None:
@@ -188,7 +207,7 @@ def purge_some(db: sqlite3.Connection) -> bool:
     tables += [("metric_values", "metric, seq", metric) for metric in metrics]
     tables += [("bins", "metric, level, first", metric) for metric in metrics]
     if not any(_delete_some(db, *table) for table in tables):
-        for table in ("metrics", "log", "layers", "trash"):
+        for table in ("metrics", "log", "pictures", "trash"):
             db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
     return True
 
@@ -232,10 +251,11 @@ def lines(db: sqlite3.Connection, key: int, beyond: int, newest: int) -> list[Lo
     ]
 
 
-def layers(db: sqlite3.Connection, key: int) -> Layers | None:
-    """The newest per-layer numbers."""
-    row = db.execute("SELECT message FROM layers WHERE run = ?", (key,)).fetchone()
-    return Layers.model_validate_json(row[0]) if row else None
+def layers(db: sqlite3.Connection, key: int, count: int) -> list[Layers]:
+    """Per-layer numbers of at most `count` steps all over the run, the newest among them, oldest first."""
+    statement = "SELECT message FROM pictures WHERE run = ? AND step IN (SELECT value FROM json_each(?)) ORDER BY step"
+    found = db.execute(statement, (key, _spaced_steps(db, key, count)))
+    return [Layers.model_validate_json(message) for (message,) in found]
 
 
 def user_metrics(db: sqlite3.Connection, key: int) -> dict[str, int]:
@@ -247,7 +267,7 @@ def rows(db: sqlite3.Connection, key: int, metrics: Sequence[str] | None, which:
     """Rows by seq, with these metrics (None: all)."""
     own = user_metrics(db, key)
     wanted = (*STEP_METRICS, *own) if metrics is None else metrics
-    names = ("seq", "step", "time", "mode", *(name for name in STEP_METRICS if name in wanted))
+    names = (*RESERVED_COLUMNS, *(name for name in STEP_METRICS if name in wanted))
     statement = f"SELECT {', '.join(names)} FROM steps WHERE run = ? AND {which.condition} ORDER BY seq"
     found = db.execute(statement, (key, *which.parameters)).fetchall()
     columns = {
@@ -331,7 +351,7 @@ def _last_seq(db: sqlite3.Connection, key: int) -> int:
 # --- numbers ---
 
 
-def _stored(column: Sequence[float | None]) -> Sequence[float | str | None]:
+def _stored(column: Sequence[Any]) -> list[Any]:
     return [value if value == value else "NaN" for value in column]  # only NaN differs from itself
 
 

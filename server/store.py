@@ -8,7 +8,7 @@ their own and never wait (WAL). The statements are in `server.sql`, the tables i
 import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -38,14 +38,16 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = lock(path)
-            self._writer = Writer(open_database(path))
-        except (OSError, sqlite3.OperationalError) as error:
-            raise StoreError(f"cannot open the database {path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"the database {path} is damaged ({error}): move it away or restore a copy") from error
+        with ExitStack() as opened:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = opened.enter_context(closing(lock(path)))
+                self._writer = Writer(open_database(path))
+            except (OSError, sqlite3.OperationalError) as error:
+                raise StoreError(f"cannot open the database {path}: {error}") from error
+            except sqlite3.DatabaseError as error:
+                raise StoreError(f"the database {path} is damaged ({error}): move it away or restore a copy") from error
+            opened.pop_all()
         self._writer.submit(self._purge)
 
     def close(self) -> None:
@@ -67,9 +69,9 @@ class Store:
         """Add a line to a run's log, together with what it changed about the run, or neither."""
         return self._writer.submit(lambda db: sql.add_line(db, run, entry, note))
 
-    def set_layers(self, run_id: str, layers: Layers) -> "Future[None]":
-        """Keep these as the run's newest per-layer numbers."""
-        return self._writer.submit(lambda db: sql.set_layers(db, sql.key_of(db, run_id), layers))
+    def add_layers(self, run_id: str, layers: Layers) -> "Future[None]":
+        """Keep these as the run's newest per-layer numbers; older ones are thinned, so that they stay some hundred."""
+        return self._writer.submit(lambda db: sql.add_layers(db, sql.key_of(db, run_id), layers))
 
     def delete(self, run_id: str) -> "Future[None]":
         """Forget a run; its rows are cleared away bit by bit afterwards."""
@@ -129,10 +131,10 @@ class Store:
         with self._reading() as db:
             return sql.lines(db, sql.key_of(db, run_id), beyond, newest)
 
-    def layers(self, run_id: str) -> Layers | None:
-        """The run's newest per-layer numbers."""
+    def layers(self, run_id: str, count: int) -> list[Layers]:
+        """Per-layer numbers of at most `count` steps all over the run, the newest among them, oldest first."""
         with self._reading() as db:
-            return sql.layers(db, sql.key_of(db, run_id))
+            return sql.layers(db, sql.key_of(db, run_id), count)
 
     # --- inside ---
 

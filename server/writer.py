@@ -42,7 +42,7 @@ class Writer:
     def submit(self, apply: Callable[[sqlite3.Connection], T]) -> "Future[T]":
         """Queue a write. Its future gets the result of `apply` after the commit, or a `StoreError`.
 
-        `apply` may raise anything but an `sqlite3.Error` only before its first change; its neighbours go on then.
+        A write that fails leaves nothing behind and does not touch its neighbours, unless it is the disk that fails.
 
         Raises:
             StoreError: too many writes wait already.
@@ -73,23 +73,31 @@ class Writer:
     def _commit(self, group: list[_Write]) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            outcomes = [_outcome(write, self._db) for write in group]
+            outcomes = [self._apply(write) for write in group]
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            outcomes = [StoreError(f"the database cannot be written: {error}")] * len(group)
+            outcomes = [_explained(error)] * len(group)
         for write, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 write.done.set_exception(outcome)
             else:
                 write.done.set_result(outcome)
 
+    def _apply(self, write: _Write) -> Any:
+        """What the write returns, or the exception that it ends with."""
+        self._db.execute("SAVEPOINT one")
+        try:
+            outcome = write.apply(self._db)
+        except Exception as error:
+            if not self._db.in_transaction:
+                raise  # SQLite has given up the transaction: the disk is full, or worse
+            self._db.execute("ROLLBACK TO one")
+            outcome = _explained(error)
+        self._db.execute("RELEASE one")
+        return outcome
 
-def _outcome(write: _Write, db: sqlite3.Connection) -> Any:
-    try:
-        return write.apply(db)
-    except sqlite3.Error:
-        raise
-    except Exception as error:  # noqa: BLE001  it belongs to whoever waits for this write
-        return error
+
+def _explained(error: Exception) -> Exception:
+    return StoreError(f"the database cannot be written: {error}") if isinstance(error, sqlite3.Error) else error

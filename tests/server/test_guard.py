@@ -116,6 +116,14 @@ def test_websockets_of_foreign_pages_are_refused(guarded, path):
     assert handshake(guarded, path)[0] == 101
 
 
+def test_a_body_is_bounded(guarded):
+    """More than a request ever needs is refused before it is read, and so is a body of unknown length."""
+    large = guarded.http.post("/api/workers", content=b" " * (2**20 + 1))
+    assert (large.status_code, large.json()) == (413, {"detail": "a body may have at most 1,048,576 bytes"})
+    endless = guarded.http.post("/api/workers", content=iter([b"{}"]))
+    assert endless.status_code == 411
+
+
 def test_every_answer_has_the_security_headers(guarded):
     """The page may load only its own files and run no inline script; nobody may frame it or guess types."""
     for path in ("/", "/api/runs", "/api/runs/none", "/healthz"):

@@ -56,7 +56,7 @@ def test_a_loaded_run_has_an_empty_ring():
 )
 def test_a_run_without_its_trainer_is_disconnected(run, reported, shown):
     """What is under way but fed by nobody is disconnected; what is over, or has not begun, is not."""
-    run.learn(run.update(state=reported))
+    run.learn(run.changed(state=reported))
     assert run.info.state == shown
     run.trainer = object()
     assert (run.info.state, run.info.attached) == (reported, True)
@@ -76,7 +76,7 @@ def test_every_kind_of_news_moves_the_position(run):
     start = run.position(runs=0)
     run.add_rows(rows(1, 5))
     run.add_line(LogEntry(n=1, step=1, time=1.0, kind="note"))
-    run.learn(run.update(state="paused"))
+    run.learn(run.changed(state="paused"))
     run.set_layers(Layers(step=1, norm=[], coef=[], clamped=[]))
     assert run.position(runs=1) == (5, 1, start.status + 1, start.layers + 1, 1)
 

@@ -1,15 +1,17 @@
 import math
 import sqlite3
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.protocol import STEP_METRICS, Layers, LogEntry, RunInfo
+from server.protocol import RESERVED_COLUMNS, STEP_METRICS, Layers, LogEntry, RunInfo
 from server.rollup import grid
 from server.rows import make_rows
-from server.sql import PURGED_ROWS, UnknownRunError
+from server.schema import MIGRATIONS
+from server.sql import LEAST_PICTURES, MOST_PICTURES, PURGED_ROWS, UnknownRunError, save_run
 from server.store import CHUNK_ROWS, Store
 from server.writer import StoreError
 from tests.server.site import until
@@ -92,12 +94,12 @@ def test_runs_do_not_mix(store, run):
     store.append(run, rows(1, 2, norm=[1.0, 2.0], own=[1.0, 2.0])).result(5)
     store.append("r2", rows(1, 2, norm=[3.0, 4.0])).result(5)
     store.add_line(info(), entry(1)).result(5)
-    store.set_layers("r2", Layers(step=1, norm=[1.0], coef=[1.0], clamped=[0.0])).result(5)
+    store.add_layers("r2", Layers(step=1, norm=[1.0], coef=[1.0], clamped=[0.0])).result(5)
     assert store.rows("r2", 0, 9).metrics["norm"] == [3.0, 4.0]
     assert "own" in store.metrics(run)
     assert "own" not in store.metrics("r2")
     assert store.lines("r2") == []
-    assert store.layers(run) is None
+    assert store.layers(run, 10) == []
 
 
 def test_a_run_returns_with_its_last_row_and_note(store, run):
@@ -132,12 +134,48 @@ def test_a_line_and_what_it_changed_are_one(store):
     assert store.runs()[0].info.state == "running"
 
 
-def test_only_the_newest_layers_are_kept(store, run):
-    """The picture of the moment replaces the one before."""
-    for step in (1, 2):
-        store.set_layers(run, Layers(step=step, norm=[NAN], coef=[1.0], clamped=[0.0])).result(5)
-    assert store.layers(run).step == 2
-    assert math.isnan(store.layers(run).norm[0])
+def picture(step, *, layers=1):
+    return Layers(step=step, norm=[NAN] * layers, coef=[1.0] * layers, clamped=[0.0] * layers)
+
+
+def test_layers_of_the_whole_run_are_kept_thinner_and_thinner(store, run):
+    """However many pictures come, some hundred stay, evenly spaced from near the first to the newest."""
+    for step in range(1, 1502):
+        last = store.add_layers(run, picture(step))
+    last.result(20)
+    steps = [kept.step for kept in store.layers(run, MOST_PICTURES)]
+    assert MOST_PICTURES // 2 - 10 <= len(steps) <= MOST_PICTURES
+    assert steps == sorted(steps)
+    assert steps[0] <= 10
+    assert steps[-1] == 1501
+    assert max(b - a for a, b in pairwise(steps)) <= 10
+    assert math.isnan(store.layers(run, 1)[0].norm[0])
+
+
+def test_a_model_of_many_layers_keeps_fewer_pictures(store, run):
+    """What is kept of a run is bounded in numbers, not only in steps."""
+    for step in range(1, 60):
+        last = store.add_layers(run, picture(step, layers=10_000))
+    last.result(20)
+    assert LEAST_PICTURES // 2 <= len(store.layers(run, MOST_PICTURES)) <= LEAST_PICTURES
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 50])
+def test_some_layers_are_as_evenly_spaced_as_there_are_any(store, run, count):
+    """At most so many are read, and the newest is always among them."""
+    for step in [1, 2, 3, 50, 90, 91, 100]:
+        store.add_layers(run, picture(step)).result(5)
+    steps = [kept.step for kept in store.layers(run, count)]
+    assert len(steps) <= count
+    assert steps[-1] == 100
+    assert count < 50 or steps == [1, 2, 3, 50, 90, 91, 100]
+
+
+def test_a_roll_back_takes_the_layers_of_undone_steps_with_it(store, run):
+    """A picture of a step replaces that of the same step and those of later ones."""
+    for step in (1, 5, 9, 5):
+        store.add_layers(run, picture(step)).result(5)
+    assert [kept.step for kept in store.layers(run, 10)] == [1, 5]
 
 
 def test_chunks_are_the_whole_run(store, run):
@@ -166,13 +204,13 @@ def test_a_deleted_run_leaves_nothing(store, run, tmp_path):
     for name in (run, "r2"):
         store.append(name, rows(1, PURGED_ROWS + 10, norm=[1.0] * (PURGED_ROWS + 10), own=[1.0] * (PURGED_ROWS + 10)))
         store.add_line(info(name), entry(1))
-        store.set_layers(name, Layers(step=1, norm=[], coef=[], clamped=[]))
+        store.add_layers(name, Layers(step=1, norm=[], coef=[], clamped=[]))
     store.delete(run).result(5)
     assert [stored.info.id for stored in store.runs()] == ["r2"]
 
     def counts():
         with closing(sqlite3.connect(tmp_path / "clipcore.db")) as db:
-            tables = ("steps", "metric_values", "metrics", "log", "layers", "trash")
+            tables = ("steps", "metric_values", "metrics", "log", "pictures", "trash")
             return [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]
 
     until(lambda: counts() == [PURGED_ROWS + 10, PURGED_ROWS + 10, 2, 1, 1, 0])
@@ -295,6 +333,14 @@ def test_what_is_written_outlives_the_store(tmp_path):
         assert same(second.rows("r1", 0, 9).metrics["norm"], [1.0, NAN, 3.0])
 
 
+@pytest.mark.usefixtures("store")
+def test_every_step_metric_has_a_column(tmp_path):
+    """The schema and the wire agree; a metric added to the wire takes a migration."""
+    with closing(sqlite3.connect(tmp_path / "clipcore.db")) as db:
+        columns = [name for _, name, *_ in db.execute("PRAGMA table_info(steps)")]
+    assert columns == ["run", *RESERVED_COLUMNS, *STEP_METRICS]
+
+
 def test_a_second_store_on_the_same_file_is_refused(store, tmp_path):
     """Two servers on one database would tear it: the second one is told so, also after the first one has written."""
     store.save(info()).result(5)
@@ -327,6 +373,20 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"cannot open the database .*file/s\.db"):
         Store(tmp_path / "file" / "s.db")
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path):
+    """Its runs and the newest picture of their layers are there, and it goes on."""
+    old = picture(7)
+    with closing(sqlite3.connect(tmp_path / "s.db")) as db:
+        db.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1;")
+        save_run(db, info())
+        db.execute("INSERT INTO layers VALUES (1, ?)", (old.model_dump_json(),))
+        db.commit()
+    with closing(Store(tmp_path / "s.db")) as store:
+        assert [stored.info.id for stored in store.runs()] == ["r1"]
+        store.add_layers("r1", picture(9)).result(5)
+        assert [kept.step for kept in store.layers("r1", 10)] == [7, 9]
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path):

@@ -21,8 +21,8 @@ def writer(database):
     opened.close()
 
 
-def insert(value):
-    return lambda db: db.execute("INSERT INTO t VALUES (?)", (value,)).rowcount
+def insert(value, times=1):
+    return lambda db: db.executemany("INSERT INTO t VALUES (?)", [(value,)] * times).rowcount
 
 
 def stored(tmp_path):
@@ -74,31 +74,41 @@ def test_writes_that_wait_together_share_a_transaction(writer, database):
     assert len(commits) == 2
 
 
-def test_a_write_that_refuses_harms_no_neighbour(writer, tmp_path):
-    """An exception of one write is its own; the others of the transaction are committed."""
+def refuse(db):
+    db.execute("INSERT INTO t VALUES (-1)")
+    raise KeyError("no such run")
 
-    def refuse(_):
-        raise KeyError("no such run")
 
+def violate(db):
+    db.execute("INSERT INTO t VALUES (-1)")
+    db.execute("INSERT INTO t VALUES (NULL)")
+
+
+@pytest.mark.parametrize(("write", "error", "sentence"), [(refuse, KeyError, "run"), (violate, StoreError, "NOT NULL")])
+def test_a_write_that_fails_harms_no_neighbour(writer, tmp_path, write, error, sentence):
+    """What one write raises is its own, and nothing of it is kept; the others of the transaction are committed."""
     gate = Gate(writer)
-    futures = [writer.submit(insert(1)), writer.submit(refuse), writer.submit(insert(2))]
+    futures = [writer.submit(insert(1)), writer.submit(write), writer.submit(insert(2))]
     gate.open()
-    with pytest.raises(KeyError):
+    with pytest.raises(error, match=sentence):
         futures[1].result(5)
     assert futures[2].result(5) == 1
     assert stored(tmp_path) == [1, 2]
 
 
-def test_a_failing_disk_fails_the_whole_transaction(writer, tmp_path):
-    """When SQLite fails, nothing of the transaction is kept, everybody in it is told, and the next one works again."""
-    gate = Gate(writer)
-    futures = [writer.submit(insert(1)), writer.submit(insert(None)), writer.submit(insert(2))]
-    gate.open()
-    for future in futures:
-        with pytest.raises(StoreError, match=r"cannot be written.*NOT NULL"):
-            future.result(5)
-    writer.submit(insert(3)).result(5)
-    assert stored(tmp_path) == [3]
+def test_a_full_disk_is_told_to_all_who_are_not_on_it(writer, database, tmp_path):
+    """When there is no room, what was not committed is an error for whoever waits; with room it goes on."""
+    writer.submit(insert(1)).result(5)
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    filling = [writer.submit(insert(value, times=200)) for value in range(2, 50)]
+    with pytest.raises(StoreError, match="cannot be written: database or disk is full"):
+        filling[-1].result(5)
+    kept = [value for value, future in enumerate(filling, start=2) for _ in range(200) if not future.exception()]
+    assert stored(tmp_path) == [1, *kept]
+    database.execute("PRAGMA max_page_count = 1000000")
+    writer.submit(insert(-1)).result(5)
+    assert stored(tmp_path) == [1, *kept, -1]
 
 
 def test_a_cancelled_write_does_not_happen_or_stop_the_writer(writer, tmp_path):
