@@ -13,17 +13,13 @@ from dataclasses import dataclass
 from itertools import chain, groupby, repeat
 from typing import Any, NamedTuple
 
+from server.pictures import most_pictures, spaced
 from server.protocol import RESERVED_COLUMNS, STEP_METRICS, Layers, LogEntry, Rows, RunInfo
 from server.rollup import Bin, Stretch, bin_of, completed, cover, grid, size, union
 from server.rows import after, make_rows
 from server.writer import StoreError
 
 PURGED_ROWS = 5000  # in one transaction: clearing a deleted run away must not hold up the living
-
-#: Steps of a run whose per-layer numbers are kept, at most; fewer for a model of many layers.
-MOST_PICTURES = 400
-LEAST_PICTURES = 40
-PICTURED_LAYERS = 400_000  # a row of three numbers each: about 20 MB
 
 _BinRow = tuple[int | float | None, ...]  # a row of bins
 
@@ -166,19 +162,14 @@ def add_layers(db: sqlite3.Connection, key: int, layers: Layers) -> None:
     """Keep the per-layer numbers of a step; those of later steps go, for the run was rolled back."""
     db.execute("DELETE FROM pictures WHERE run = ? AND step >= ?", (key, layers.step))
     db.execute("INSERT INTO pictures VALUES (?, ?, ?)", (key, layers.step, layers.model_dump_json()))
-    most = max(LEAST_PICTURES, min(MOST_PICTURES, PICTURED_LAYERS // max(1, len(layers.norm))))
-    (count,) = db.execute("SELECT count(*) FROM pictures WHERE run = ?", (key,)).fetchone()
-    if count > most:
-        spaced = _spaced_steps(db, key, most // 2)
-        db.execute("DELETE FROM pictures WHERE run = ? AND step NOT IN (SELECT value FROM json_each(?))", (key, spaced))
+    steps = _pictured_steps(db, key)
+    if len(steps) > (most := most_pictures(len(layers.norm))):
+        gone = set(steps).difference(spaced(steps, most // 2))
+        db.executemany("DELETE FROM pictures WHERE run = ? AND step = ?", [(key, step) for step in gone])
 
 
-def _spaced_steps(db: sqlite3.Connection, key: int, count: int) -> str:
-    """At most `count` steps with per-layer numbers, as evenly spaced as there are any, and the newest; as JSON."""
-    first, last = db.execute("SELECT min(step), max(step) FROM pictures WHERE run = ?", (key,)).fetchone()
-    width = (last - first) // max(1, count - 1) + 1 if count > 1 else last - first + 1
-    part = "SELECT max(step) AS step FROM pictures WHERE run = ? GROUP BY (? - step) / ?"
-    return str(db.execute(f"SELECT json_group_array(step) FROM ({part})", (key, last, width)).fetchone()[0])
+def _pictured_steps(db: sqlite3.Connection, key: int) -> list[int]:
+    return [step for (step,) in db.execute("SELECT step FROM pictures WHERE run = ? ORDER BY step", (key,))]
 
 
 def check(db: sqlite3.Connection) -> None:
@@ -254,7 +245,7 @@ def lines(db: sqlite3.Connection, key: int, beyond: int, newest: int) -> list[Lo
 def layers(db: sqlite3.Connection, key: int, count: int) -> list[Layers]:
     """Per-layer numbers of at most `count` steps all over the run, the newest among them, oldest first."""
     statement = "SELECT message FROM pictures WHERE run = ? AND step IN (SELECT value FROM json_each(?)) ORDER BY step"
-    found = db.execute(statement, (key, _spaced_steps(db, key, count)))
+    found = db.execute(statement, (key, json.dumps(spaced(_pictured_steps(db, key), count))))
     return [Layers.model_validate_json(message) for (message,) in found]
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from server.changes import ChangeLog
 from server.export import as_csv, as_jsonl
 from server.hub import Hub
+from server.pictures import MOST_PICTURES
 from server.protocol import RESERVED_COLUMNS, Command, Layers, LogEntry, Patch, Rows, RunInfo
 from server.routes.replies import HubOf, Reply, Steering, StoreOf, WireResponse
 from server.trainer import Refusal
@@ -54,6 +55,12 @@ class WhatIf(Reply):
     curve: Curve
     histogram: Histogram | None
     suggestions: list[Suggestion]
+
+
+class LayersReply(Reply):
+    """Per-layer numbers of some steps, oldest first."""
+
+    pictures: list[Layers]
 
 
 class Events(Reply):
@@ -133,13 +140,14 @@ async def changes(run_id: str, hub: HubOf, store: StoreOf) -> Response:
     return WireResponse(document, headers=_attachment(f"{run_id}.changes.json"))
 
 
-@router.get("/{run_id}/layers", response_model=Layers)
-async def layers(run_id: str, hub: HubOf) -> Response:
-    """The newest per-layer numbers, in the order of the run's `layers`."""
-    newest = hub.run(run_id).layers
-    if newest is None:
-        raise HTTPException(404, f"run {run_id!r} has sent no per-layer numbers yet")
-    return WireResponse(newest)
+@router.get("/{run_id}/layers", response_model=LayersReply)
+def layers(
+    run_id: str,
+    store: StoreOf,
+    points: Annotated[int, Query(ge=1, le=MOST_PICTURES, description="steps wanted, at most")] = 1,
+) -> Response:
+    """Per-layer numbers in the order of the run's `layers`: of the newest step, and of others all over the run."""
+    return WireResponse(LayersReply(pictures=store.layers(run_id, points)))
 
 
 @router.get("/{run_id}/export")

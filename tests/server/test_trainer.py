@@ -231,15 +231,17 @@ def test_a_run_that_is_over_stays_over(site, state):
 
 
 def test_layers_are_a_picture_of_the_moment(site):
-    """The newest per-layer numbers replace the ones before; before the first there are none."""
+    """The newest per-layer numbers come alone, and older ones when asked for; before the first there are none."""
     trainer = site.trainer()
     trainer.start()
-    assert site.http.get("/api/runs/r1/layers").status_code == 404
+    assert site.http.get("/api/runs/r1/layers").json() == {"pictures": []}
     picture = {"type": "layers", "norm": [1.0, "NaN"], "coef": [1.0, 1.0], "clamped": [0.0, 0.0], "histogram": None}
     for step in (1, 2):
         trainer.send({**picture, "step": step})
     trainer.commit(steps(1, 1))
-    assert site.http.get("/api/runs/r1/layers").json() == {**picture, "step": 2}
+    first, second = {**picture, "step": 1}, {**picture, "step": 2}
+    assert site.http.get("/api/runs/r1/layers").json() == {"pictures": [second]}
+    assert site.http.get("/api/runs/r1/layers", params={"points": 10}).json() == {"pictures": [first, second]}
 
 
 def test_old_runs_give_way(serve):

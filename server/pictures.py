@@ -1,0 +1,21 @@
+"""Which steps' per-layer numbers a run keeps: some hundred, evenly spaced, however long it gets."""
+
+from collections.abc import Sequence
+
+#: Steps kept at most; fewer for a model of many layers.
+MOST_PICTURES = 400
+LEAST_PICTURES = 40
+PICTURED_LAYERS = 400_000  # three numbers each: about 20 MB
+
+
+def most_pictures(layers: int) -> int:
+    """How many pictures of so many layers a run may keep."""
+    return max(LEAST_PICTURES, min(MOST_PICTURES, PICTURED_LAYERS // max(1, layers)))
+
+
+def spaced(steps: Sequence[int], count: int) -> list[int]:
+    """At most `count` of these rising steps, as evenly spaced as there are any; the newest is among them."""
+    if len(steps) <= count:
+        return list(steps)
+    last, span = steps[-1], steps[-1] - steps[0] + 1
+    return sorted({(last - step) * count // span: step for step in steps}.values())
