@@ -22,11 +22,13 @@ from clipcore.functional import (
     get_total_norm,
     gradient_clipping,
 )
+from clipcore.notices import ClipWarning
 from clipcore.run import Run, connect
 from clipcore.stats import ClipStats
 
 __all__ = [
     "ClipStats",
+    "ClipWarning",
     "Clipper",
     "Run",
     "clip_grad_norm",

@@ -5,8 +5,7 @@ and stand for their values. Whatever a kernel could trip over is refused here, w
 """
 
 import operator
-import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,23 +15,9 @@ from clipcore.gradients import Gradients, Group
 from clipcore.inplace import refuse_unwritable
 from clipcore.kernels import choose, eager, gather
 from clipcore.memory import find_overlap
-from clipcore.notices import tell
 
 REAL = {torch.float32, torch.bfloat16, torch.float16, torch.float64}
 COMPLEX = {torch.complex64, torch.complex128}
-
-
-def listed(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    """The parameters as a list; a generator is used up here, once.
-
-    Warns as torch does when a generator has nothing left, which usually means that somebody else used it up.
-    """
-    if isinstance(parameters, Tensor):
-        return [parameters]
-    found = list(parameters)
-    if not found and isinstance(parameters, types.GeneratorType):
-        tell("`parameters` is an empty generator, no gradient clipping will occur.", UserWarning)
-    return found
 
 
 def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) -> Gradients | None:

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from clipcore.collect import collect, collect_tensors, listed
+from clipcore.collect import collect, collect_tensors
+from clipcore.distributed import as_dtensor
 from clipcore.gradients import Gradients, combine
+from clipcore.model import listed
 
 Tensors = Tensor | Iterable[Tensor]
 
@@ -174,7 +176,9 @@ def clip_grads_with_norm_(
     gradients = collect(listed(parameters))
     if gradients is not None:
         unknown = torch.full((len(gradients.tensors),), math.nan, dtype=torch.float64, device=gradients.device)
-        _scale_to_(gradients, max_norm, total_norm.to(gradients.device), unknown, 2.0)
+        spread = as_dtensor(total_norm)
+        total = total_norm if spread is None else spread.full_tensor()
+        _scale_to_(gradients, max_norm, total.to(gradients.device), unknown, 2.0)
 
 
 def gradient_clipping(parameters: Tensors, max_l2_norm: float) -> Tensor:

@@ -1,11 +1,14 @@
 """Whose gradients are clipped."""
 
+import types
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, nn
+
+from clipcore.notices import tell
 
 Parameters = nn.Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
 
@@ -40,11 +43,24 @@ class Model:
         return [name for name in self.names if fnmatchcase(name, pattern)]
 
 
+def listed(parameters: Tensor | Iterable[Any]) -> list[Any]:
+    """The parameters as a list; a generator is used up here, once.
+
+    Warns as torch does when a generator has nothing left, which usually means that somebody else used it up.
+    """
+    if isinstance(parameters, Tensor):
+        return [parameters]
+    found = list(parameters)
+    if not found and isinstance(parameters, types.GeneratorType):
+        tell("`parameters` is an empty generator, no gradient clipping will occur.", UserWarning)
+    return found
+
+
 def _pairs(parameters: Parameters) -> Iterable[tuple[str, Tensor]]:
     if isinstance(parameters, nn.Module):
         yield from parameters.named_parameters()
         return
-    for number, parameter in enumerate([parameters] if isinstance(parameters, Tensor) else parameters):
+    for number, parameter in enumerate(listed(parameters)):
         name, tensor = parameter if isinstance(parameter, tuple) else (str(number), parameter)
         if not isinstance(tensor, Tensor):
             raise TypeError(f"`parameters` must be a module, tensors or (name, tensor) pairs, got {parameter!r}")

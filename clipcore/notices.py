@@ -130,5 +130,5 @@ def tell(text: str, category: type[Warning]) -> None:
 
 
 def _sample(gradients: Sequence[Tensor]) -> list[Tensor]:
-    sample = gradients[:: len(gradients) // WITNESSES + 1]
+    sample = [gradients[position] for position in range(0, len(gradients), len(gradients) // WITNESSES + 1)]
     return [tensor for tensor in sample if not tensor.is_inference()]  # those have no version

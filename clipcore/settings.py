@@ -58,7 +58,7 @@ class Settings:
         mode = _one_of("mode", parameters.pop("mode", self.mode), tuple(RULES))
         nonfinite = _one_of("nonfinite", parameters.pop("nonfinite", self.nonfinite), NONFINITE)
         declared = {parameter.name: parameter for parameter in RULES[mode].parameters}
-        for name in parameters.keys() - declared.keys():
+        for name in sorted(parameters.keys() - declared.keys()):
             own = f"it has {', '.join(declared)}" if declared else "it has none"
             raise ValueError(f"mode {mode!r} has no parameter {name!r}; {own}")
         checked = {name: declared[name].check(value) for name, value in parameters.items()}

@@ -116,7 +116,7 @@ def coefficient(bound: Tensor, norm: Tensor) -> Tensor:
 
     Both float64, 0-d or (n,). A NaN norm gives NaN, an infinite one 0.
     """
-    return torch.where(bound.isinf(), 1.0, (bound / (norm + 1e-6)).clamp(max=1.0))
+    return torch.where(bound == torch.inf, 1.0, (bound / (norm + 1e-6)).clamp(max=1.0))
 
 
 def keep_within(threshold: Tensor, norm: Tensor) -> Tensor:

@@ -160,6 +160,11 @@ class TestParameters:
         assert Clipper([one, other, one]).names == ("0", "1")
         assert Clipper(one).names == ("0",)
 
+    def test_an_exhausted_generator_warns(self):
+        """With torch's text, and clips nothing."""
+        with pytest.warns(UserWarning, match="`parameters` is an empty generator, no gradient clipping will occur"):
+            assert Clipper(parameter for parameter in []).names == ()
+
     def test_wrong_parameters_are_refused(self):
         """A name twice, and what is no tensor."""
         one, other = model_with(torch.ones(1), torch.ones(1))

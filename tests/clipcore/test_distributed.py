@@ -62,6 +62,14 @@ def check_drop_ins(mesh):
             torch.testing.assert_close(ours, theirs.grad)
 
 
+def check_torchs_norm(mesh):
+    """What torch's get_total_norm returns, itself a DTensor, is taken for the norm that it is."""
+    model = sharded_model(mesh)
+    gradients = [parameter.grad for parameter in model.parameters()]
+    clipcore.clip_grads_with_norm_(model.parameters(), 0.5, nn.utils.get_total_norm(gradients))
+    assert clipcore.get_total_norm(gradients).item() == pytest.approx(0.5, rel=1e-5)
+
+
 def check_modes(mesh):
     small = {"value": {"clip_value": 0.1}, "norm": {"max_norm": 0.5}, "layer": {"max_norm": 0.5}}
     for mode in RULES:
@@ -155,6 +163,7 @@ def run_rank(rank, port):
     mesh = dist.init_device_mesh("cpu", (RANKS,))
     for check in (
         check_drop_ins,
+        check_torchs_norm,
         check_modes,
         check_nonfinite,
         check_tensor_parallel,
