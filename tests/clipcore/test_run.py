@@ -148,7 +148,7 @@ def test_exponents_always_travel(server, trainer):
     """A step that counted exponents is sent with its layers, whatever the clocks of the two say."""
     trainer.step()
     trainer.run._layers_due = math.inf
-    trainer.clipper._exponents_due = 0.0
+    trainer.clipper._exponents._due = 0.0
     server.wait_for("layers")
     trainer.step()
     _, layers = server.wait_for("layers", count=2)
