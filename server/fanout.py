@@ -136,6 +136,6 @@ class Channel:
 
     async def _missed(self, seen: Position, to: Position) -> Texts:
         texts = self._recent(seen, to)
-        if texts is not None or self._run is None:
-            return texts or ()
-        return await news.older(self._fan_out.store, self._run, self._fan_out.runs(), seen, to)
+        if texts is None and self._run is not None:
+            texts = await news.older(self._fan_out.store, self._run, self._fan_out.runs(), seen, to)
+        return texts or ()

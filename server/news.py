@@ -47,9 +47,9 @@ async def snapshot(
             )
         )
 
-    recent = run.rows_between(start or 0, to.seq)
-    if recent is not None:
-        return encode(Series(recent, exact=True))
+    rows = run.rows_between(start or 0, to.seq)
+    if rows is not None:
+        return encode(Series(rows, exact=True))
     return await asyncio.to_thread(lambda: encode(_history(store, run, start or 0, to.seq)))
 
 

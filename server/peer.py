@@ -19,7 +19,6 @@ SEND_TIMEOUT_S = 30.0
 #: A last word may take so long; the peer may be stuck.
 FAREWELL_TIMEOUT_S = 1.0
 
-
 # Close codes of RFC 6455; those from 4000 on are our own.
 POLICY_VIOLATION = 1008
 TRY_AGAIN_LATER = 1013
@@ -79,7 +78,7 @@ class Peer:
             async with asyncio.timeout(FAREWELL_TIMEOUT_S):
                 await self._send(Error(reason=reason).model_dump_json())
                 await self._socket.close(code)
-        except (GoneError, TimeoutError, WebSocketDisconnect):
+        except (GoneError, TimeoutError, WebSocketDisconnect, RuntimeError):
             log.debug("%s left before it was told: %s", self.name, reason)
 
     async def _send(self, text: str) -> None:
@@ -87,5 +86,5 @@ class Peer:
             raise GoneError(f"{self.name} has left")
         try:
             await self._socket.send_text(text)
-        except WebSocketDisconnect:
+        except (WebSocketDisconnect, RuntimeError):  # uvicorn's RuntimeError: it has closed, for want of a pong
             raise GoneError(f"{self.name} has left") from None

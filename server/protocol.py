@@ -9,7 +9,8 @@ Numbers: NaN, Infinity and -Infinity travel as those strings; `null` in a column
 
 Delivery: each step of a run has a `seq` (1, 2, ...), each of the trainer's other lasting messages (applied, rejected,
 event, finish) a number `n` (1, 2, ...). `ack` and `welcome` name the last of both that is committed; a trainer keeps
-what lies beyond and sends it again after a reconnect, so the server may see a number twice and keeps the first.
+what lies beyond and sends it again after a reconnect, so the server may see a number twice and keeps the first. Numbers
+rise but may have gaps: rows gave way because the server was away for too long.
 `layers` is a picture of the moment, not numbered: the newest one counts.
 
 One example of every message lives in `tests/fixtures/messages.json`, read by the tests of both sides.

@@ -67,7 +67,7 @@ class Trainer(Peer):
             log.debug("%s", error)
         except TakenOverError:
             log.info("trainer %s has been replaced", self.name)
-        except (BadMessageError, TimeoutError) as error:
+        except BadMessageError as error:
             log.warning("trainer %s is sent away: %s", self.name, error)
             await self.close(POLICY_VIOLATION, str(error))
         except StoreError as error:
@@ -106,8 +106,11 @@ class Trainer(Peer):
                 answer.set_result(LOST)
 
     async def _hello(self) -> Hello:
-        async with asyncio.timeout(HELLO_TIMEOUT_S):
-            message = await self.receive(from_trainer.validate_json)
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT_S):
+                message = await self.receive(from_trainer.validate_json)
+        except TimeoutError:
+            raise BadMessageError(f"expected hello within {HELLO_TIMEOUT_S:.0f} s, got nothing") from None
         if not isinstance(message, Hello):
             raise BadMessageError(f"expected hello first, got {message.type}")
         if message.version != VERSION:

@@ -6,6 +6,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from server import trainer as trainer_module
 from server.protocol import MAX_ROWS
 from tests.server.site import hello, steps, until
 
@@ -161,6 +162,12 @@ def test_a_bad_introduction_is_refused(site, message, complaint):
     assert site.http.get("/api/runs").json() == {"runs": []}
 
 
+def test_silence_is_no_introduction(site, monkeypatch):
+    """Who connects and says nothing does not hold a connection for ever."""
+    monkeypatch.setattr(trainer_module, "HELLO_TIMEOUT_S", 0.1)
+    assert refused(site.trainer()) == (1008, "expected hello within 0 s, got nothing")
+
+
 @pytest.mark.parametrize(
     ("message", "complaint"),
     [
@@ -198,8 +205,7 @@ def test_a_message_of_8_mib_is_the_limit(site):
     with pytest.raises(ConnectionClosed):  # noqa: PT012  in which of the two it is seen is up to the kernel
         trainer.socket.send("x" * (8 * 2**20 + 1))
         trainer.receive()
-    assert trainer.socket.close_code == 1009
-    assert site.http.get("/healthz").status_code == 200
+    until(lambda: run_of(site)["state"] == "disconnected")
 
 
 def test_the_state_of_the_loop_is_the_runs_state(site):
