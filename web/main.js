@@ -13,6 +13,7 @@ import { bannerView } from "./views/banner.js";
 import { boardView } from "./views/board.js";
 import { ControlView } from "./views/control.js";
 import { find, setText } from "./views/dom.js";
+import { helpView } from "./views/help.js";
 import { bind, keysView } from "./views/keys.js";
 import { logView } from "./views/log.js";
 import { noticeView } from "./views/notice.js";
@@ -58,10 +59,10 @@ store.watch(["rows", "layers", "run"], frames.add(() => advice.draw(), { every: 
 let repaint = () => {};
 themeView(element("[data-testid=theme]"), () => repaint());
 
-const help = find(document, "#help", HTMLDialogElement);
-element("#help-open").addEventListener("click", () => help.showModal());
+const showHelp = helpView(find(document, "#help", HTMLDialogElement), store);
+element("#help-open").addEventListener("click", showHelp);
 keysView(element("#keys"), [
-  bind("?", "this help", () => help.showModal()),
+  bind("?", "this help", showHelp),
   bind(" ", "freeze the charts, or let them go on", () => store.toggleFrozen(), "space"),
   bind("f", "follow the newest steps", () => store.look({ range: null })),
   bind("l", "logarithmic or linear norm axis", () => store.look({ log: !store.view.log })),

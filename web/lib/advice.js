@@ -17,12 +17,14 @@ import { comparedWith, quantile, sortFinite } from "./whatif.js";
  * @property {{title: string, url: string}} source
  */
 
+/** @typedef {Pick<import("./layers.js").Picture, "step" | "norms">} Look */
+
 /**
  * @typedef {object} Evidence
  * @property {import("./table.js").StepTable} table
  * @property {import("./wire.js").Patch} control  the clipper's configuration
  * @property {number} since  the first step under that configuration
- * @property {import("./layers.js").Picture[]} pictures
+ * @property {Look[]} pictures
  * @property {string[]} layers  their names
  */
 
@@ -78,7 +80,7 @@ function nonfinite({ table, control, pictures, layers }) {
 }
 
 /**
- * @param {import("./layers.js").Picture | undefined} picture
+ * @param {Look | undefined} picture
  * @param {string[]} layers
  */
 function whereNonfinite(picture, layers) {

@@ -35,10 +35,11 @@ export class AdviceView {
       element.remove();
       this.#notes.delete(key);
     }
-    for (const [key, each] of shown) {
-      const note = this.#notes.get(key) ?? this.#add(key, run, each.kind);
-      note.show(each);
-    }
+    [...shown].forEach(([key, each], place) => {
+      const { element, show } = this.#notes.get(key) ?? this.#add(key, run, each.kind);
+      if (this.#panel.children[place] !== element) this.#panel.insertBefore(element, this.#panel.children[place] ?? null);
+      show(each);
+    });
   }
 
   #advice() {
@@ -73,7 +74,6 @@ export class AdviceView {
       },
     };
     this.#notes.set(key, note);
-    this.#panel.append(element);
     return note;
   }
 }
