@@ -107,7 +107,7 @@ def _choose(device_type: str, forced: str) -> Choice:
         return Choice(_load("eager"), reason)
 
 
-def gather(parameters: Sequence[Tensor]) -> tuple[list[Tensor], Sequence[int], int, bool] | None:
+def gather(parameters: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[int], int, bool] | None:
     """The gradients of parameters, if each is plain CPU memory that the C kernels take and no two share any.
 
     Returns:

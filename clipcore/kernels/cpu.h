@@ -1,5 +1,5 @@
-/* What the three C files of the CPU kernels share: cpu_runs.c (the arithmetic on one stretch of memory), cpu_passes.c
-   (the same over many tensors and threads), cpu.c (Python). No torch headers: an ordinary C compiler builds them. */
+/* The CPU kernels without Python: cpu_runs.c has the arithmetic on one run of memory, cpu_passes.c the same over many
+   tensors and threads. (cpu_tensors.c finds out where Python's tensors are, and cpu.c is the module.) */
 
 #ifndef CLIPCORE_CPU_H
 #define CLIPCORE_CPU_H
@@ -42,10 +42,11 @@ void run_count_exponents(Run run, int64_t counts[LANES][BINS]);
 int64_t size_of(Kind kind);
 double larger(double a, double b);
 
-/* A tensor whose elements fill numel * size bytes from `data`, in whatever order its strides put them. */
+/* A tensor whose elements fill one run of memory, in whatever order its strides put them. */
 typedef struct {
     Run run;
-    int64_t unit; /* elements of one output row when each is a run of its own, else 0 */
+    int64_t unit; /* elements of one output row when each row is a run of its own, else 0 */
+    bool left;    /* to the eager kernels: it is no such tensor, and has no elements here */
 } Span;
 
 /* torch's thread pool; null pointers mean one thread. */

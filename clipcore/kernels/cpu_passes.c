@@ -211,7 +211,8 @@ bool pass_clip_units(const Span *spans, const Span *weights, int64_t n, double c
 {
     Pass pass = {.visit = visit_units, .spans = spans, .weights = weights, .clipping = clipping, .eps = eps};
     for (int64_t tensor = 0; tensor < n; tensor++) {
-        int64_t unit = spans[tensor].unit, length = unit > CHUNK ? unit : CHUNK / unit * unit;
+        int64_t unit = spans[tensor].unit; /* 0 if there are no elements */
+        int64_t length = unit > CHUNK || !unit ? unit : CHUNK / unit * unit;
         cut(&pass, tensor, 0, length, length);
     }
     return run_pass(&pass, parts);
