@@ -103,7 +103,7 @@ def test_control_says_from_which_step_it_holds(cli, site):
 
 def test_the_server_stops_on_sigterm(spawn):
     """SIGTERM ends the server within 5 s with exit code 0: trainers are told, and nothing of theirs is lost."""
-    server = spawn()
+    server = spawn(LOG_LEVEL="warning")
     with closing(TrainerWire(server.url)) as trainer:
         trainer.start()
         trainer.commit(steps(1, 10))
