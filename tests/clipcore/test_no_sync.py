@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import clipcore
 from clipcore import Clipper
+from clipcore.kernels import eager
 from clipcore.recorder import Recorder
 from clipcore.rules import RULES
 
@@ -41,13 +42,16 @@ class NoWaiting(TorchDispatchMode):
 
 
 @pytest.fixture(autouse=True)
-def eager(monkeypatch):
+def eager_in_small_pieces(monkeypatch):
+    """So that small tensors take the ways of large ones."""
     monkeypatch.setenv("CLIPCORE_KERNELS", "eager")
+    monkeypatch.setattr(eager, "PIECE", 64)
+    monkeypatch.setattr(eager, "BATCH", 256)
 
 
 def model_with_gradients(seed=0, frozen=False):
     generator = torch.Generator().manual_seed(seed)
-    model = nn.Sequential(nn.Linear(10, 7_000), nn.Linear(4, 5), nn.Linear(5, 5))  # the first is more than one piece
+    model = nn.Sequential(nn.Linear(30, 40), nn.Linear(4, 5), nn.Linear(5, 5))
     for parameter in model.parameters():
         parameter.grad = torch.randn(parameter.shape, generator=generator)
     if frozen:

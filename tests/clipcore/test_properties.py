@@ -45,7 +45,7 @@ def kernels(request):
         yield request.param
 
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=40, deadline=None)
 
 
 @few
