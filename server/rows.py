@@ -42,9 +42,12 @@ def logged(rows: Rows) -> Rows:
     return make_rows({name: column for name, column in rows if name in RESERVED_COLUMNS or _any_logged(column)})
 
 
-def make_rows(columns: Mapping[str, Sequence[Any]]) -> Rows:
+def make_rows(columns: Mapping[str, Any]) -> Rows:
     """Rows of columns that are known to be valid: no second validation."""
-    return Rows.model_construct(**columns)  # type: ignore[arg-type]  # pydantic types extra columns apart
+    rows = Rows.model_construct(seq=columns["seq"], step=columns["step"], time=columns["time"], mode=columns["mode"])
+    # Not by keyword: a metric may be called anything, also like an argument of model_construct.
+    rows.metrics.update((name, column) for name, column in columns.items() if name not in RESERVED_COLUMNS)
+    return rows
 
 
 def _any_logged(column: Sequence[Any]) -> bool:

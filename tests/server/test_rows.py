@@ -1,6 +1,8 @@
 import math
 
-from server.protocol import Columns
+import pytest
+
+from server.protocol import Columns, Rows
 from server.rows import after, joined, logged, make_rows, numbered, until
 
 
@@ -15,6 +17,15 @@ def test_a_batch_is_numbered_from_its_first_seq():
     numbered_rows = numbered(7, batch)
     assert numbered_rows.seq == [7, 8]
     assert math.isnan(numbered_rows.metrics["norm"][1])
+
+
+@pytest.mark.parametrize("name", ["_fields_set", "model_dump", "metrics", "a/b.c-d", "columns", "self"])
+def test_a_metric_may_have_any_name(name):
+    """No name of a metric means anything to the code, on the way in or out."""
+    batch = Columns.model_validate({"step": [1], "time": [0], "mode": ["norm"], name: [2.5]})
+    assert numbered(1, batch).metrics == {name: [2.5]}
+    written = Rows.model_validate_json(joined([numbered(1, batch), numbered(2, batch)]).model_dump_json())
+    assert written.metrics == {name: [2.5, 2.5]}
 
 
 def test_after_and_until_cut_by_seq():
