@@ -14,8 +14,9 @@ def most_pictures(layers: int) -> int:
 
 
 def spaced(steps: Sequence[int], count: int) -> list[int]:
-    """At most `count` of these rising steps, as evenly spaced as there are any; the newest is among them."""
+    """At most `count` of these rising steps, as evenly spaced as there are any, the newest among them."""
     if len(steps) <= count:
         return list(steps)
-    last, span = steps[-1], steps[-1] - steps[0] + 1
-    return sorted({(last - step) * count // span: step for step in steps}.values())
+    first, last = steps[0], steps[-1]
+    parts = {(step - first) * count // (last - first + 1): step for step in reversed(steps)}
+    return sorted({**parts, count - 1: last}.values())  # the oldest step of each part, but the newest of the last

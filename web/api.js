@@ -36,6 +36,17 @@ export async function getSeries(run, { metrics, first, last, points }) {
 }
 
 /**
+ * Per-layer numbers of at most `points` steps all over a run, oldest first.
+ * @param {string} run
+ * @param {number} points
+ * @returns {Promise<import("./lib/wire.js").Layers[]>}
+ */
+export async function getLayers(run, points) {
+  const answer = await request(`api/runs/${run}/layers?points=${points}`);
+  return /** @type {{pictures: import("./lib/wire.js").Layers[]}} */ (answer).pictures;
+}
+
+/**
  * What other thresholds would have done to some steps.
  * @param {import("./lib/whatif.js").Question} question
  * @returns {Promise<import("./lib/whatif.js").WhatIf>}

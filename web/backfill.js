@@ -1,6 +1,9 @@
-/** Fetches the rows that the charts show but a thinned history lacks: on zooming, and for the last thousand steps. */
+/**
+ * Fetches what the page has not seen: the rows that the charts show but a thinned history lacks, on zooming and for the
+ * last thousand steps; and the layers of steps that passed while it was not connected.
+ */
 
-import { getSeries } from "./api.js";
+import { getLayers, getSeries } from "./api.js";
 import { span } from "./lib/decimate.js";
 import { POINTS } from "./lib/gaps.js";
 import { RECENT_STEPS } from "./lib/recent.js";
@@ -8,6 +11,11 @@ import { toColumns } from "./lib/wire.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./lib/gaps.js").Range} Range */
+
+/** Steps whose layers are asked for, and numbers at most. */
+const PICTURES = 300;
+const LEAST_PICTURES = 20;
+const PICTURED_LAYERS = 100_000;
 
 const NOT_METRICS = ["seq", "step", "time"];
 
@@ -52,4 +60,31 @@ async function fetchRows(store, run, range) {
   const metrics = store.table.names.filter((name) => !NOT_METRICS.includes(name));
   const rows = await getSeries(run, { metrics, ...range, points: POINTS });
   if (store.run?.id === run) store.addRows(toColumns(rows));
+}
+
+/** @param {Store} store */
+export function backFillLayers(store) {
+  /** @type {string | null} the run whose layers were asked for on this connection */
+  let asked = null;
+  store.watch(["run", "connection"], async () => {
+    if (store.connection.state !== "live") asked = null;
+    else if (store.run && store.run.id !== asked) {
+      asked = store.run.id;
+      await fetchLayers(store, asked, store.run.layers.length);
+    }
+  });
+}
+
+/**
+ * @param {Store} store
+ * @param {string} run
+ * @param {number} layers  of its model
+ */
+async function fetchLayers(store, run, layers) {
+  const points = Math.max(LEAST_PICTURES, Math.min(PICTURES, Math.floor(PICTURED_LAYERS / Math.max(1, layers))));
+  try {
+    store.fillLayers(run, await getLayers(run, points));
+  } catch (error) {
+    store.say(`Older layers could not be loaded: ${error instanceof Error ? error.message : error}`);
+  }
 }

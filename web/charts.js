@@ -20,7 +20,7 @@
  * @typedef {object} HeatFigure
  * @property {{lo: number, hi: number, ticks: import("./lib/scale.js").Tick[]}} x
  * @property {number[]} steps
- * @property {number[][]} grid  norms, NaN where not finite
+ * @property {number[][]} grid  NaN where not finite
  * @property {import("./lib/scale.js").Tick[]} rows
  * @property {Axis} colour
  * @property {import("./lib/figures.js").Mark[]} marks
@@ -313,18 +313,19 @@ function markTraces({ marks, y }, palette, height) {
  */
 function heatTraces({ steps, grid, colour, marks }, palette) {
   const bottom = grid.length - 0.5;
+  const place = colour.type === "log" ? Math.log10 : Number;
   const line = { width: 1, color: palette.threshold };
   return [
     {
-      type: "heatmap", x: steps, z: grid.map((row) => row.map((norm) => Math.log10(Math.max(norm, colour.lo)))),
-      zmin: Math.log10(colour.lo), zmax: Math.log10(colour.hi), colorscale: "Viridis", hoverinfo: "skip",
+      type: "heatmap", x: steps, z: grid.map((row) => row.map((value) => place(Math.max(value, colour.lo)))),
+      zmin: place(colour.lo), zmax: place(colour.hi), colorscale: "Viridis", hoverinfo: "skip",
       colorbar: {
         thickness: 8, outlinewidth: 0, xpad: 4, ypad: 0, ticklen: 0,
-        tickvals: colour.ticks.map(({ value }) => Math.log10(value)), ticktext: colour.ticks.map(({ label }) => label),
+        tickvals: colour.ticks.map(({ value }) => place(value)), ticktext: colour.ticks.map(({ label }) => label),
       },
     },
     {
-      type: "heatmap", x: steps, z: grid.map((row) => row.map((norm) => (Number.isNaN(norm) ? 1 : null))),
+      type: "heatmap", x: steps, z: grid.map((row) => row.map((value) => (Number.isNaN(value) ? 1 : null))),
       colorscale: [[0, palette.bad], [1, palette.bad]], showscale: false, hoverinfo: "skip",
     },
     {

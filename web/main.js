@@ -1,7 +1,7 @@
 /** Wires the page together; the only module that does something when it is loaded. */
 
 import { getRules } from "./api.js";
-import { backFill } from "./backfill.js";
+import { backFill, backFillLayers } from "./backfill.js";
 import { loadPlotly } from "./charts.js";
 import { foretell } from "./foretell.js";
 import { Frames } from "./lib/frames.js";
@@ -43,6 +43,7 @@ logView(element(".log"), store);
 noticeView(element("#notice"), store);
 rangeView(element("#norm .tools"), store);
 backFill(store);
+backFillLayers(store);
 foretell(store);
 store.watch(["view", "run"], () => {
   const query = toQuery(store.place);

@@ -180,6 +180,16 @@ export class Store {
     this.#changed("rows");
   }
 
+  /**
+   * @param {string} run
+   * @param {import("./lib/wire.js").Layers[]} missed
+   */
+  fillLayers(run, missed) {
+    if (!this.#isShown(run)) return;
+    this.layers.fill(missed);
+    this.#changed("layers");
+  }
+
   /** @param {import("./lib/schema.js").Rules} rules */
   setRules(rules) {
     this.rules = rules;

@@ -175,6 +175,21 @@ export function lossFigure(scene, width) {
 }
 
 /**
+ * One layer over steps.
+ * @param {Scene} scene
+ * @param {number} width  px
+ * @param {import("./layers.js").Measure} measure
+ * @param {{name: string, x: Float64Array, y: Float64Array}} layer
+ * @returns {Figure}
+ */
+export function layerFigure(scene, width, measure, { name, x, y: values }) {
+  const crosses = x.filter((_, i) => !Number.isFinite(values[i]));
+  const role = /** @type {const} */ ({ norms: "before", coefs: "coef", clamped: "clamped" })[measure];
+  const y = measure === "norms" ? logAxis([values]) : linearAxis([values], { fromZero: true });
+  return { ...frame(scene, width), y, lines: [{ role, name, x, y: values }], crosses, note: "", faint: false };
+}
+
+/**
  * @param {StepTable} table
  * @returns {Source[]}
  */

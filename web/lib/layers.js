@@ -1,11 +1,26 @@
-/** Per-layer norms over time, as pictures of the moment arrive: what the layers heatmap is drawn from. */
+/** Per-layer numbers over time, as pictures of some steps: what the layers heatmap is drawn from. */
 
 import { toNumber } from "./wire.js";
 
-/** @typedef {{step: number, norms: Float64Array}} Picture */
+/**
+ * The layers of one step, in the order of the run's names.
+ * @typedef {object} Picture
+ * @property {number} step
+ * @property {Float64Array} norms
+ * @property {Float64Array} coefs
+ * @property {Float64Array} clamped  elements
+ */
+
+/** @typedef {"norms" | "coefs" | "clamped"} Measure */
+
+/**
+ * In which direction a measure gets worse: a small coefficient cuts more than a large one.
+ * @type {Record<Measure, -1 | 1>}
+ */
+const WORSE = { norms: 1, coefs: -1, clamped: 1 };
 
 const MOST_PICTURES = 600;
-const MOST_NUMBERS = 1_000_000;
+const MOST_NUMBERS = 3_000_000;
 
 export class LayerHistory {
   /** @type {Picture[]} in the order of their steps */
@@ -15,54 +30,115 @@ export class LayerHistory {
    * Take a picture in; one from a step already passed means the run was rolled back, so later ones go.
    * @param {import("./wire.js").Layers} layers
    */
-  add({ step, norm }) {
-    while (this.pictures.length && this.pictures[this.pictures.length - 1].step >= step) this.pictures.pop();
-    this.pictures.push({ step, norms: Float64Array.from(norm, toNumber) });
-    const most = Math.min(MOST_PICTURES, Math.floor(MOST_NUMBERS / Math.max(1, norm.length)));
-    if (this.pictures.length > most) this.pictures = this.pictures.filter((_, i) => i % 2 === 1);
+  add(layers) {
+    while (this.pictures.length && this.pictures[this.pictures.length - 1].step >= layers.step) this.pictures.pop();
+    this.pictures.push(pictureOf(layers));
+    this.#thin();
+  }
+
+  /**
+   * Take in pictures of steps that were missed.
+   * @param {import("./wire.js").Layers[]} missed
+   */
+  fill(missed) {
+    const known = new Set(this.pictures.map(({ step }) => step));
+    const added = missed.filter(({ step }) => !known.has(step)).map(pictureOf);
+    this.pictures = [...this.pictures, ...added].sort((a, b) => a.step - b.step);
+    this.#thin();
   }
 
   clear() {
     this.pictures = [];
   }
+
+  /** When there are too many, keep half of them, as evenly spaced as there are any. */
+  #thin() {
+    const layers = this.pictures.at(-1)?.norms.length ?? 0;
+    const most = Math.max(2, Math.min(MOST_PICTURES, Math.floor(MOST_NUMBERS / 3 / Math.max(1, layers))));
+    if (this.pictures.length <= most) return;
+    const [first, last] = [this.pictures[0].step, this.pictures[this.pictures.length - 1].step];
+    const parts = Math.floor(most / 2);
+    const part = (/** @type {Picture} */ { step }) => Math.floor(((step - first) * parts) / (last - first + 1));
+    this.pictures = this.pictures.filter((picture, i, all) => i === 0 || i === all.length - 1 || part(picture) !== part(all[i - 1]));
+  }
 }
 
 /**
- * The pictures within a range as a grid no finer than the screen: each cell the largest norm that falls into it,
- * NaN where one is not finite.
+ * @param {import("./wire.js").Layers} layers
+ * @returns {Picture}
+ */
+function pictureOf({ step, norm, coef, clamped }) {
+  const [norms, coefs, counts] = [norm, coef, clamped].map((cells) => Float64Array.from(cells, toNumber));
+  return { step, norms, coefs, clamped: counts };
+}
+
+/**
+ * The pictures within a range of steps, both ends included.
  * @param {Picture[]} pictures
- * @param {{lo: number, hi: number, columns: number, rows: number}} size
+ * @param {[lo: number, hi: number]} range
+ */
+export function within(pictures, [lo, hi]) {
+  return pictures.filter(({ step }) => step >= lo && step <= hi);
+}
+
+/**
+ * Layers whose name has all the words, in the model's order or the worst first.
+ * @param {string[]} names
+ * @param {string} words
+ * @param {{pictures: Picture[], measure: Measure} | null} worst  over which pictures, and by what; null: in order
+ * @returns {number[]}
+ */
+export function arrange(names, words, worst) {
+  const wanted = words.toLowerCase().split(/\s+/);
+  const found = [...names.keys()].filter((layer) => wanted.every((word) => names[layer].toLowerCase().includes(word)));
+  if (!worst) return found;
+  const badness = found.map((layer) => WORSE[worst.measure] * worstOf(worst.pictures, worst.measure, [layer]));
+  const rank = badness.map((value) => (Number.isNaN(value) ? Infinity : value));
+  return [...found.keys()].sort((a, b) => (rank[a] === rank[b] ? a - b : rank[b] - rank[a])).map((i) => found[i]);
+}
+
+/**
+ * Pictures as a grid no finer than the screen: each cell the worst value that falls into it, NaN where one is not
+ * finite.
+ * @param {Picture[]} pictures
+ * @param {{columns: number, rows: number, measure: Measure, layers: number[]}} size  the layers from top to bottom
  * @returns {{steps: number[], grid: number[][], perRow: number}}  grid[row][column]; perRow layers share a row
  */
-export function heatGrid(pictures, { lo, hi, columns, rows }) {
-  const shown = pictures.filter(({ step }) => step >= lo && step <= hi);
-  const layers = shown.at(-1)?.norms.length ?? 0;
-  const perRow = Math.max(1, Math.ceil(layers / rows));
-  const stride = Math.max(1, Math.ceil(shown.length / columns));
-  /** @type {number[]} */
-  const steps = [];
-  /** @type {number[][]} */
-  const grid = Array.from({ length: Math.ceil(layers / perRow) }, () => []);
-  for (let first = 0; first < shown.length; first += stride) {
-    const group = shown.slice(first, first + stride);
-    steps.push(group[0].step);
-    grid.forEach((cells, row) => cells.push(largest(group, row * perRow, (row + 1) * perRow)));
-  }
-  return { steps, grid, perRow };
+export function heatGrid(pictures, { columns, rows, measure, layers }) {
+  const perRow = Math.max(1, Math.ceil(layers.length / rows));
+  const stride = Math.max(1, Math.ceil(pictures.length / columns));
+  const groups = Array.from({ length: Math.ceil(pictures.length / stride) }, (_, i) => pictures.slice(i * stride, (i + 1) * stride));
+  const shared = Array.from({ length: Math.ceil(layers.length / perRow) }, (_, row) => layers.slice(row * perRow, (row + 1) * perRow));
+  const grid = shared.map((some) => groups.map((group) => worstOf(group, measure, some)));
+  return { steps: groups.map(([{ step }]) => step), grid, perRow };
 }
 
 /**
- * @param {Picture[]} group
- * @param {number} from
- * @param {number} to
+ * The worst of these layers in a picture.
+ * @param {Picture} picture
+ * @param {Measure} measure
+ * @param {number[]} layers
+ * @returns {number | undefined}  one that is not finite before all others
  */
-function largest(group, from, to) {
-  let most = 0;
-  for (const { norms } of group) {
-    for (let layer = from; layer < Math.min(to, norms.length); layer++) {
-      if (!Number.isFinite(norms[layer])) return NaN;
-      most = Math.max(most, norms[layer]);
+export function worstLayer(picture, measure, layers) {
+  const worst = worstOf([picture], measure, layers);
+  return layers.find((layer) => (Number.isNaN(worst) ? !Number.isFinite(picture[measure][layer]) : picture[measure][layer] === worst));
+}
+
+/**
+ * @param {Picture[]} pictures
+ * @param {Measure} measure
+ * @param {number[]} layers
+ * @returns {number}  NaN when one is not finite
+ */
+function worstOf(pictures, measure, layers) {
+  let worst = -Infinity;
+  for (const picture of pictures) {
+    for (const layer of layers) {
+      const value = picture[measure][layer];
+      if (!Number.isFinite(value)) return NaN;
+      worst = Math.max(worst, WORSE[measure] * value);
     }
   }
-  return most;
+  return WORSE[measure] * worst;
 }

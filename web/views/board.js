@@ -33,7 +33,7 @@ export function boardView(board, store, frames, plotly) {
   const [norm] = plots;
   const handle = new HandleView(norm.element, norm.chart, store);
   norm.afterDraw = () => handle.draw();
-  const layers = new LayersView(find(board, "#layers", HTMLElement), store, makeChart);
+  const layers = new LayersView(find(board, "#layers", HTMLElement), store, makeChart, () => redrawLayers());
   const whatif = new WhatIfView(find(board, ".whatif", HTMLElement), store, makeChart);
 
   const read = () => {
@@ -48,9 +48,10 @@ export function boardView(board, store, frames, plotly) {
   store.watch(["rows", "layers", "run", "view"], frames.add(read, { every: 250 }));
   store.watch(["draft", "run", "rules", "connection"], frames.add(() => handle.draw(), { every: 0 }));
 
+  const redrawLayers = redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 500);
   const redraws = [
+    redrawLayers,
     ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log"], plot === norm ? 100 : 160)),
-    redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 500),
     redrawWhenSeen(whatif, frames, store, ["whatif", "view", "run", "draft", "rules", "connection"], 250),
   ];
   return () => {

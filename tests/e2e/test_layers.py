@@ -1,0 +1,44 @@
+"""The layers of a run: a page opened late shows them all from early on, finds them by name, and shows one alone."""
+
+import pytest
+
+from tests.e2e.test_steering import wait_for_step
+
+pytestmark = pytest.mark.e2e
+
+DRAWN = """() => {
+    const traces = document.querySelector('[data-testid=chart-layers]').data ?? [];
+    const [trace] = traces.filter(({type, mode, x}) => x?.length && (type === 'heatmap' || mode === 'lines'));
+    return trace && [trace.type, trace.x[0], trace.z?.length ?? 1];
+}"""
+
+
+def drawn(page):
+    """The main trace of the layers' chart: its type, its first step, how many rows it has."""
+    return page.evaluate(DRAWN)
+
+
+def test_a_late_page_shows_the_layers_from_early_on_and_one_alone(make_server, open_page):
+    """What passed before the page was opened is there; words narrow the rows; a click or Enter shows one layer."""
+    server = make_server(autostart="charlm")
+    server.wait_until(lambda: server.run() and server.run()["step"] >= 40, "40 steps")
+    page = open_page(server.url)
+    wait_for_step(page, 40)
+    names = server.run()["layers"]
+    server.wait_until(lambda: drawn(page) and drawn(page)[1] <= 20, "the older layers")
+    page.get_by_test_id("train-pause").click()
+    chart, search = page.get_by_test_id("chart-layers"), page.locator("#layers-search")
+
+    search.fill(names[3])
+    found = [name for name in names if names[3] in name]
+    server.wait_until(lambda: drawn(page)[2] == len(found), "the found layers alone")
+    search.press("Enter")
+    server.wait_until(lambda: drawn(page)[0] == "scatter", "the layer's curve")
+    page.locator("#layers .readout").get_by_text(names[3]).wait_for()
+    page.get_by_role("button", name="all layers").click()
+    search.fill("")
+    server.wait_until(lambda: drawn(page)[0] == "heatmap" and drawn(page)[2] > len(found), "all layers again")
+
+    chart.click(position={"x": 200, "y": 10})
+    server.wait_until(lambda: drawn(page)[0] == "scatter", "the first row's curve")
+    page.locator("#layers .readout").get_by_text(names[0]).wait_for()
