@@ -45,6 +45,21 @@ class Authority:
         match = _AUTHORITY.fullmatch(text.lower())
         return cls(match["v6"] or match["name"], int(match["port"]) if match["port"] else None) if match else None
 
+    @classmethod
+    def of_setting(cls, text: str) -> "Authority":
+        """What a person means by a name in a setting; an IPv6 address needs no brackets.
+
+        Raises:
+            ValueError: it is no name of a host.
+        """
+        bare_v6 = text.count(":") > 1 and not text.startswith("[")
+        authority = cls.parse(f"[{text}]" if bare_v6 else text)
+        if authority is None:
+            raise ValueError(
+                f"{text!r} is no host: expected a name or an address, with :port if only that one is meant"
+            )
+        return authority
+
     def covers(self, other: "Authority") -> bool:
         """Whether it is the same host, and the same port if this one names a port."""
         return self.host == other.host and self.port in (None, other.port)
@@ -61,7 +76,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, host: str, allowed: Iterable[str] = ()) -> None:
         self._app = app
-        self._allowed = [authority for name in allowed if (authority := _named(name))]
+        self._allowed = [Authority.of_setting(name) for name in allowed]
         self._names = [*(Authority(name, None) for name in (*LOOPBACK_NAMES, host.lower())), *self._allowed]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,8 +158,3 @@ def has_token(connection: HTTPConnection, token: str) -> bool:
     """Whether the request carries the token as a bearer token; yes when none is asked for."""
     scheme, _, given = connection.headers.get("authorization", "").partition(" ")
     return not token or (scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()))
-
-
-def _named(text: str) -> Authority | None:
-    bare_v6 = text.count(":") > 1 and not text.startswith("[")
-    return Authority.parse(f"[{text}]" if bare_v6 else text)

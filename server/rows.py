@@ -1,4 +1,4 @@
-"""Pure functions on rows of steps: cut, join, and thin them without losing an extreme."""
+"""Pure functions on rows of steps: number, cut and join them."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence

@@ -16,9 +16,11 @@ def changes_line(changes: Mapping[str, tuple[JsonValue, JsonValue]]) -> str:
 
 
 def mistake_line(errors: Sequence[Any]) -> str:
-    """The first of pydantic's errors: where, what is asked, and what was given."""
+    """The first of pydantic's errors: where, what is asked, and what was given (our validators say all that)."""
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "value_error":
+        return f"{where}: {first['ctx']['error']}".removeprefix(": ")
     given = repr(first["input"])
     shown = given if len(given) <= 80 else f"{given[:77]}..."
     return f"{where}: {first['msg']}, got {shown}".removeprefix(": ")

@@ -145,6 +145,10 @@ def test_one_database_has_one_server(site, monkeypatch, tmp_path):
         ({"HOST": "0.0.0.0"}, "set CLIPCORE_TOKEN to a secret, or CLIPCORE_ALLOW_REMOTE=1"),
         ({"PORT": "x"}, "CLIPCORE_PORT: Input should be a valid integer"),
         ({"KEEP_RUNS": "0"}, "CLIPCORE_KEEP_RUNS: Input should be greater than or equal to 1, got '0'"),
+        (
+            {"ALLOWED_HOSTS": "a.example,https://b.example"},
+            "CLIPCORE_ALLOWED_HOSTS: 'https://b.example' is no host",
+        ),
         ({"AUTOSTART": "nope"}, "CLIPCORE_AUTOSTART: workload must be one of charlm, rnn, got 'nope'"),
     ],
 )
