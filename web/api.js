@@ -25,6 +25,14 @@ export async function getWorkloads() {
 }
 
 /**
+ * All that is known of a run.
+ * @param {string} run
+ */
+export async function getRun(run) {
+  return /** @type {import("./lib/wire.js").RunInfo} */ (await request(`api/runs/${run}`));
+}
+
+/**
  * Rows of a run's history: every one between two seqs when there are at most `points`, else those that matter.
  * @param {string} run
  * @param {{metrics: string[], first: number, last: number, points: number}} wanted

@@ -19,6 +19,7 @@ import { logView } from "./views/log.js";
 import { noticeView } from "./views/notice.js";
 import { nowView } from "./views/now.js";
 import { rangeView } from "./views/range.js";
+import { RunsView } from "./views/runs.js";
 import { StartView } from "./views/start.js";
 import { statusView } from "./views/status.js";
 import { themeView } from "./views/theme.js";
@@ -38,6 +39,8 @@ const frames = new Frames((frame) => requestAnimationFrame(frame), () => perform
 
 const control = new ControlView(find(document, "#control", HTMLFormElement), store, (sentence) => setText(element("#announce"), sentence));
 const start = new StartView(element("#start"), store);
+const runs = new RunsView(find(document, "#runs", HTMLDialogElement), store, (workload, config) => start.again(workload, config));
+element("#runs-open").addEventListener("click", () => runs.open());
 bannerView(element("#banner"), store, () => start.open());
 logView(element(".log"), store);
 noticeView(element("#notice"), store);
@@ -65,6 +68,7 @@ element("#help-open").addEventListener("click", showHelp);
 keysView(element("#keys"), [
   bind("?", "this help", showHelp),
   bind(" ", "freeze the charts, or let them go on", () => store.toggleFrozen(), "space"),
+  bind("r", "all runs", () => runs.open()),
   bind("f", "follow the newest steps", () => store.look({ range: null })),
   bind("l", "logarithmic or linear norm axis", () => store.look({ log: !store.view.log })),
   bind("s", "smooth the norm and the loss", () => store.look({ smooth: !store.view.smooth })),

@@ -34,7 +34,7 @@ import { toColumns } from "./lib/wire.js";
  */
 
 /** @type {{[state: string]: string}} */
-const OVER = { finished: "the run has finished", stopped: "the run was stopped", failed: "the run has failed" };
+export const OVER = { finished: "the run has finished", stopped: "the run was stopped", failed: "the run has failed" };
 const UNREACHABLE = "the server is out of reach";
 const MOST_LOG_ENTRIES = 1000;
 

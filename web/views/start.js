@@ -7,12 +7,15 @@ import { fieldFor } from "./fields.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../api.js").Workload} Workload */
+/** @typedef {import("../lib/wire.js").Patch} Patch */
 
 export class StartView {
   #panel;
   #form;
   #store;
   #open = false;
+  /** @type {Map<string, (config: Patch) => void>} by workload: fills its form in */
+  #fill = new Map();
 
   /**
    * @param {HTMLElement} panel
@@ -31,6 +34,16 @@ export class StartView {
   open() {
     this.#open = true;
     this.#show();
+  }
+
+  /**
+   * Ask for the same again: a run's workload with its options, its seed among them, to change what one will.
+   * @param {string} workload
+   * @param {Patch} config
+   */
+  again(workload, config) {
+    this.#fill.get(workload)?.(config);
+    this.open();
   }
 
   close() {
@@ -54,22 +67,31 @@ export class StartView {
   /** @param {Workload} workload */
   #choice({ name, title, help, options }) {
     const fields = Object.entries(options.properties).map(([option, property]) => ({ option, property, ...fieldFor(option, property) }));
+    /** @type {Patch} options of the run to repeat that have no field */
+    let hidden = {};
     const answer = make("output", { class: "answer", "data-state": "rejected" });
     const button = make("button", { type: "button", class: "main", "data-testid": `start-${name}` }, `Start ${name}`);
     button.addEventListener("click", async () => {
       const changed = fields.filter(({ field, property }) => field.value !== write(property.default));
+      const config = Object.fromEntries(changed.map(({ option, field, property }) => [option, read(field.value, property)]));
       button.disabled = true;
-      setText(answer, await this.#start(name, Object.fromEntries(changed.map(({ option, field, property }) => [option, read(field.value, property)]))));
+      setText(answer, await this.#start(name, { ...hidden, ...config }));
       button.disabled = false;
     });
     const list = make("div", { class: "fields" }, ...fields.map(({ label }) => label));
     const more = make("details", { class: "more" }, make("summary", {}, "Options"), list);
+    this.#fill.set(name, (config) => {
+      for (const { option, field, property } of fields) field.value = write(config[option] ?? property.default);
+      hidden = Object.fromEntries(Object.entries(config).filter(([option]) => !(option in options.properties)));
+      more.open = true;
+      setText(answer, "");
+    });
     return make("section", { class: "choice" }, make("h3", {}, title), make("p", {}, help), more, make("div", {}, button, answer));
   }
 
   /**
    * @param {string} workload
-   * @param {import("../lib/wire.js").Patch} config
+   * @param {Patch} config
    * @returns {Promise<string>} why it did not start; "" when it did
    */
   async #start(workload, config) {

@@ -7,7 +7,7 @@ import { find, make, setText } from "./dom.js";
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../lib/wire.js").RunInfo} RunInfo */
 
-const STATES = {
+export const STATES = {
   starting: "starting",
   running: "training",
   paused: "training paused",
