@@ -54,7 +54,8 @@ class Gate:
                 if self._steps_allowed:
                     self._steps_allowed -= 1
                     return True
-                self._condition.wait()
+                # A signal handler that calls `open` in between, on this very thread, wakes nobody: look again.
+                self._condition.wait(timeout=1.0)
 
     def _obey_all(self) -> None:
         while self._commands:

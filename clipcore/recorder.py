@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Real
+from typing import SupportsFloat
 
 import torch
 from torch import Tensor
@@ -17,6 +17,18 @@ from torch import Tensor
 from clipcore.stats import COLUMNS, ClipStats
 
 POLL_S = 0.001
+
+
+class MetricError(TypeError):
+    """What was logged under a name is no number.
+
+    Attributes:
+        name: the metric.
+    """
+
+    def __init__(self, name: str, got: str) -> None:
+        super().__init__(f"metric {name!r} must be a number or a tensor of one element, got {got}")
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,7 @@ class Recorder:
             layers: take the per-parameter numbers and the exponent counts too.
 
         Raises:
-            TypeError: a value of `extra` is not a number; nothing is queued.
+            MetricError: a value of `extra` is not a number; nothing is queued.
         """
         logged = {name: _number(name, value) for name, value in extra.items()}
         numbers = _host_copy(stats.numbers)
@@ -116,15 +128,18 @@ class _Pending:
         return Record(self.stats.step, self.stats.time, self.stats.mode, values, layers, exponents)
 
 
-def _number(name: str, value: float | Tensor) -> float | Tensor:
+def _number(name: str, value: object) -> float | Tensor:
     """A host number, or a tensor whose value must still be fetched from its device."""
     if isinstance(value, Tensor):
         if value.numel() != 1 or value.is_complex():
-            raise TypeError(f"{name} must be a number, got a {value.dtype} tensor of shape {tuple(value.shape)}")
+            raise MetricError(name, f"a {value.dtype} tensor of shape {tuple(value.shape)}")
         return value.detach() if value.is_cuda else float(value.item())
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value)
+    if not isinstance(value, SupportsFloat):
+        raise MetricError(name, f"a {type(value).__name__}")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MetricError(name, f"a {type(value).__name__} ({error})") from error
 
 
 def _host_copy(tensor: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from torch import Tensor
 
@@ -31,7 +31,7 @@ from clipcore.clipper import Clipper
 from clipcore.gate import Gate
 from clipcore.link import Link
 from clipcore.outbox import Outbox
-from clipcore.recorder import Recorder
+from clipcore.recorder import MetricError, Recorder
 from clipcore.settings import Update
 from clipcore.stats import COLUMNS, ClipStats
 from clipcore.wire import MAX_LAYERS, MAX_METRICS, VERSION, decode_number, encode, layers_message, websocket_url
@@ -41,6 +41,7 @@ log = logging.getLogger("clipcore")
 DEFAULT_URL = "http://127.0.0.1:8420"
 LAYERS_INTERVAL_S = 0.5
 OWN_METRICS = MAX_METRICS - len(COLUMNS)
+MAX_SENTENCES = 100
 
 _METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,63}")
 _RESERVED = frozenset({"seq", "step", "time", "mode", *COLUMNS})
@@ -92,7 +93,7 @@ class Run:
         self.id = os.environ.get("CLIPCORE_RUN_ID") or uuid.uuid4().hex[:12]
         self._clipper = clipper
         self._name = name[:200]
-        self._config = json.loads(encode(config))
+        self._config = json.loads(encode({str(key): value for key, value in config.items()}))
         self._started = time.time()
         self._recorder = Recorder()
         self._collecting = threading.Lock()  # the recorder has one reader at a time
@@ -115,8 +116,11 @@ class Run:
 
         Args:
             stats: what `clipper.clip_()` returned for this step.
-            **metrics: Python numbers or 0-d tensors on any device.
+            **metrics: numbers, or tensors of one element on any device. One that is neither is left out.
         """
+        if self._over:
+            self._say("run.log records nothing after run.finish")
+            return
         try:
             self._push(stats, metrics if metrics.keys() <= self._known_metrics else self._admissible(metrics))
             self._step = stats.step
@@ -146,18 +150,25 @@ class Run:
             state: "finished", "stopped" or "failed"; by default "stopped" when the page asked for it, else "finished".
             reason: why it stopped or failed, such as a traceback.
             timeout_s: how long to wait; what the server has not taken by then is lost, and the log says how much.
+
+        Raises:
+            ValueError: `state` is none of the three.
         """
+        if state not in (None, *get_args(Outcome)):
+            raise ValueError(f"state must be one of {', '.join(get_args(Outcome))}, got {state!r}")
         if self._over:
             return
         self._over = True
+        deadline = time.monotonic() + timeout_s
         atexit.unregister(self._finish_at_exit)
         state = state or ("stopped" if self._gate.stopping else "finished")
         self._gate.open()
         with self._collecting:
             self._outbox.add_rows(self._recorder.flush(timeout_s))
         self._outbox.add_note("finish", time=time.time(), state=state, reason=reason[-100_000:])
-        if not self._link.close(timeout_s):
-            log.warning("run %s: the server did not take the last %d steps", self.id, self._outbox.pending_rows)
+        if not self._link.close(max(0.0, deadline - time.monotonic())):
+            rows = self._outbox.pending_rows
+            log.warning("run %s: the server did not take %s", self.id, f"the last {rows} steps" if rows else "its end")
 
     def __enter__(self) -> Self:
         return self
@@ -194,9 +205,9 @@ class Run:
             self._layers_due = now + LAYERS_INTERVAL_S
         try:
             self._recorder.push(stats, metrics, layers=with_layers)
-        except TypeError as error:
-            self._say(f"run.log left out the metrics of a step: {error}")
-            self._recorder.push(stats, {}, layers=with_layers)
+        except MetricError as error:
+            self._say(f"run.log leaves out what is no number: {error}")
+            self._push(stats, {name: value for name, value in metrics.items() if name != error.name})
 
     def _admissible(self, metrics: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
         """Remember new metrics whose names the wire can carry; say once which others are left out, and why."""
@@ -258,7 +269,7 @@ class Run:
             else:
                 patch = {name: decode_number(value) for name, value in message["patch"].items()}
                 self._announcements.expect(message["id"], lambda: self._clipper.update(**patch))
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  whoever asked gets an answer, and the link lives on
             self._outbox.add_note("rejected", id=message["id"], time=time.time(), reason=str(error))
 
     # --- called on either ---
@@ -270,7 +281,7 @@ class Run:
         self._outbox.add_note("applied", id=control_id, time=time.time(), **{"changes": {}, "command": None, **what})
 
     def _say(self, sentence: str) -> None:
-        """Warn, once for each different sentence."""
-        if sentence not in self._said:
+        """Warn, once for each different sentence and not without end."""
+        if sentence not in self._said and len(self._said) < MAX_SENTENCES:
             self._said.add(sentence)
             log.warning("%s", sentence)

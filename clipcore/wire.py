@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from clipcore.recorder import Record
 
@@ -63,6 +63,13 @@ def _histogram(exponents: list[int], every: int) -> dict[str, Any]:
 def websocket_url(url: str) -> str:
     """Where a server reached at an http(s) URL takes trainers."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _has_valid_port(parts):
         raise ValueError(f"url must be http(s)://host[:port][/path], got {url!r}")
     return urlunsplit((parts.scheme.replace("http", "ws"), parts.netloc, f"{parts.path.rstrip('/')}/ws/train", "", ""))
+
+
+def _has_valid_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from clipcore.rules.parameter import Parameter
+from clipcore.rules.parameter import MAX_STEPS, Parameter
 from clipcore.rules.rule import Decision, Norms, ScalingRule, coefficient
 
 
@@ -22,7 +22,14 @@ class AdaGC(ScalingRule):
         Parameter("lambda_rel", 1.05, "Bound on norm / moving average of the norm.", unit="fraction of the average"),
         Parameter("lambda_abs", 1.0, "Upper bound on the joint norm during warm-up.", unit="gradient norm"),
         Parameter("beta", 0.98, "How much of the moving average is kept at each step.", unit="fraction", maximum=1.0),
-        Parameter("warmup", 100, "Steps that clip to lambda_abs.", kind="integer", unit="steps"),
+        Parameter(
+            "warmup",
+            100,
+            "Steps that clip to lambda_abs.",
+            kind="integer",
+            unit="steps",
+            maximum=MAX_STEPS,
+        ),
     )
     bound = "lambda_rel"
 

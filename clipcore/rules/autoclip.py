@@ -10,6 +10,7 @@ from clipcore.rules.parameter import Parameter
 from clipcore.rules.rule import Decision, Norms, ScalingRule, keep_within
 
 FIRST_CAPACITY = 1024
+MAX_WINDOW = 100_000  # each step sorts it
 
 
 class AutoClip(ScalingRule):
@@ -24,7 +25,15 @@ class AutoClip(ScalingRule):
     source = "Seetharaman et al. 2020, https://arxiv.org/abs/2007.14469"
     parameters = (
         Parameter("percentile", 10.0, "Percentile of the history that becomes the threshold.", unit="%", maximum=100.0),
-        Parameter("window", 1000, "Norms remembered; 0 remembers all.", kind="integer", unit="steps", structural=True),
+        Parameter(
+            "window",
+            1000,
+            "Norms remembered; 0 remembers all.",
+            kind="integer",
+            unit="steps",
+            maximum=MAX_WINDOW,
+            structural=True,
+        ),
         Parameter("max_norm", float("inf"), "The threshold is never above this.", unit="gradient norm"),
     )
     bound = "percentile"

@@ -3,9 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+from numbers import Real
 from typing import Any, Literal
 
 Value = float | int | tuple[str, ...]
+
+MAX_STEPS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,17 @@ class Parameter:
         """
         if self.kind == "names":
             return self._check_names(value)
-        if isinstance(value, bool) or not isinstance(value, float | int):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{self.name} must be a number {self.allowed}, got {value!r}")
-        above = value > self.minimum if self.above_minimum else value >= self.minimum
-        if not (above and value <= self.maximum):
+        number = _float64(value)
+        above = number > self.minimum if self.above_minimum else number >= self.minimum
+        if not (above and number <= self.maximum):
             raise ValueError(f"{self.name} must be {self.allowed}, got {value!r}")
         if self.kind == "number":
-            return float(value)
-        if not float(value).is_integer():
+            return number
+        if not number.is_integer():
             raise ValueError(f"{self.name} must be a whole number, got {value!r}")
-        return int(value)
+        return int(number)
 
     @property
     def allowed(self) -> str:
@@ -85,3 +90,11 @@ class Parameter:
         if not (listed and all(isinstance(name, str) for name in value)):
             raise TypeError(f"{self.name} must be a list of names or patterns, got {value!r}")
         return tuple(value)
+
+
+def _float64(value: Any) -> float:
+    """The nearest float64; an integer beyond all of them counts as infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from clipcore.rules.parameter import Parameter
+from clipcore.rules.parameter import MAX_STEPS, Parameter
 from clipcore.rules.rule import Decision, Norms, ScalingRule, keep_within
 
 
@@ -23,7 +23,15 @@ class ZClip(ScalingRule):
         Parameter(
             "z", 2.5, "z-score above which a norm is an outlier.", unit="standard deviations", above_minimum=True
         ),
-        Parameter("warmup", 25, "Steps that only collect statistics.", kind="integer", unit="steps", minimum=1),
+        Parameter(
+            "warmup",
+            25,
+            "Steps that only collect statistics.",
+            kind="integer",
+            unit="steps",
+            minimum=1,
+            maximum=MAX_STEPS,
+        ),
         Parameter("max_norm", 1.0, "Upper bound on the joint norm at any time.", unit="gradient norm"),
     )
     bound = "z"

@@ -8,7 +8,9 @@ import signal
 import threading
 import time
 from collections import deque
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from websockets.exceptions import ConnectionClosed
@@ -322,6 +324,51 @@ def test_a_metric_that_cannot_travel_is_left_out_and_said_once(server, trainer, 
     assert len([record for record in caplog.records if said in record.getMessage()]) == 1
 
 
+@pytest.mark.parametrize("odd", [None, "high", [1.0], torch.ones(3), 10**400, torch.tensor(1j)])
+def test_one_odd_metric_costs_only_itself(server, trainer, caplog, odd):
+    """The step's other metrics are recorded; the log has one sentence however many steps and values."""
+    for step in range(3):
+        trainer.step(loss=float(step), odd=odd)
+    trainer.run.finish()
+    assert [row["loss"] for _, row in server.rows()] == [0.0, 1.0, 2.0]
+    assert all("odd" not in row for _, row in server.rows())
+    assert len([record for record in caplog.records if "'odd'" in record.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("number", [True, np.bool_(True), np.float32(1), np.array(1.0), torch.ones(1), Fraction(1)])
+def test_whatever_is_a_number_can_be_logged(server, trainer, number):
+    """Python's, numpy's and torch's numbers of one element, and booleans as 0 and 1."""
+    trainer.step(odd=number)
+    trainer.run.finish()
+    assert [row["odd"] for _, row in server.rows()] == [1.0]
+
+
+def test_log_after_finish_keeps_nothing_and_says_so_once(trainer, caplog):
+    """A loop that goes on after the run does not fill the memory."""
+    trainer.run.finish()
+    for _ in range(3):
+        trainer.step()
+    assert trainer.run._recorder.take() == []
+    assert caplog.text.count("nothing after run.finish") == 1
+
+
+def test_an_unknown_end_is_a_clear_error(trainer):
+    """finish() knows three states; the run goes on."""
+    with pytest.raises(ValueError, match="state must be one of finished, stopped, failed, got 'done'"):
+        trainer.run.finish("done")
+    assert not trainer.run._over
+
+
+def test_a_control_that_fails_unforeseen_is_rejected_all_the_same(server, trainer):
+    """Whoever asked is answered, and the link lives on."""
+    trainer.step()
+    server.wait_for("steps")
+    server.send(type="control", id="c1", run=None, patch={"self": 1})
+    server.send(type="control", id="c2", run=None, patch={"mode": "zclip", "warmup": 10**400})
+    assert [rejected["id"] for rejected in server.wait_for("rejected", count=2)] == ["c1", "c2"]
+    assert len(server.of("hello")) == 1
+
+
 def test_log_swallows_what_is_not_stats(trainer, caplog):
     """Even a wrong call never raises into the loop."""
     trainer.run.log(None, loss=1.0)
@@ -349,7 +396,7 @@ def test_finish_without_a_server_gives_up_in_time_and_says_what_was_lost(caplog)
     assert "the last 5 steps" in caplog.text
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8420", "ftp://x", "http://"])
+@pytest.mark.parametrize("url", ["127.0.0.1:8420", "ftp://x", "http://", "http://x:99999", "http://x:y"])
 def test_a_bad_url_is_a_clear_error(url):
     """The error names the argument, its value and the rule."""
     with pytest.raises(ValueError, match=r"url must be http\(s\)://host"):

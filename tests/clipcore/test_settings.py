@@ -1,5 +1,9 @@
 """Configuration as immutable values."""
 
+import math
+from fractions import Fraction
+
+import numpy as np
 import pytest
 
 from clipcore.settings import Settings
@@ -25,3 +29,29 @@ def test_structure_is_what_statistics_depend_on():
     assert settings.structure == settings.patched({"percentile": 50}).structure
     assert settings.structure != settings.patched({"window": 50}).structure
     assert settings.structure != settings.patched({"mode": "zclip"}).structure
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"mode": "autoclip", "window": 10**12},
+        {"mode": "autoclip", "window": 10**400},
+        {"mode": "zclip", "warmup": 10**30},
+        {"mode": "adagc", "warmup": math.inf},
+    ],
+)
+def test_a_value_that_no_step_could_survive_is_refused(patch):
+    """Buffers and counters have bounds, so that no patch can end a training."""
+    with pytest.raises(ValueError, match=r"must be"):
+        Settings().patched(patch)
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), Fraction(1, 2)])
+def test_any_real_number_is_a_number(number):
+    """Values are kept as Python floats."""
+    assert repr(Settings().patched({"max_norm": number}).config["max_norm"]) == "0.5"
+
+
+def test_an_integer_beyond_float64_is_infinite():
+    """max_norm=10**400 bounds nothing."""
+    assert Settings().patched({"max_norm": 10**400}).config["max_norm"] == math.inf
