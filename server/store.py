@@ -95,11 +95,6 @@ class Store:
         with self._reading() as db:
             return (*STEP_METRICS, *sql.user_metrics(db, sql.key_of(db, run_id)))
 
-    def rows(self, run_id: str, first: int, last: int) -> Rows:
-        """All rows with first <= seq <= last."""
-        with self._reading() as db:
-            return sql.rows(db, sql.key_of(db, run_id), None, sql.between(first, last))
-
     def chunks(self, run_id: str) -> Iterator[Rows]:
         """The whole run, some rows at a time."""
         seq = 0

@@ -74,12 +74,12 @@ class Trainer(Peer):
             log.error("trainer %s has to wait: %s", self.name, error)
             await self.close(TRY_AGAIN_LATER, str(error))
 
-    async def ask(self, asked_id: str, request: Patch | Command) -> Answer:
+    async def ask(self, asked_as: str, request: Patch | Command) -> Answer:
         """Ask for a change of the clipper or of the loop, and wait for the answer, however long the loop is paused."""
         if len(self._pending) >= PENDING_REQUESTS:
             return Refusal(f"{PENDING_REQUESTS} requests are waiting for this trainer already")
         # Ours is unique; the asker's own id travels along, so that it can be told from the log after any restart.
-        id_ = f"{secrets.token_hex(4)}:{asked_id[:64]}"
+        id_ = f"{secrets.token_hex(4)}:{asked_as[:64]}"
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._pending[id_] = answer
         try:

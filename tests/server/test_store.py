@@ -41,6 +41,11 @@ def run(store):
     return "r1"
 
 
+def rows_of(store, run):
+    """All rows with all columns."""
+    return store.series(run, None, 0, 10**9, points=10**6).rows
+
+
 def fresh_run(store):
     """One more run, for an example of hypothesis."""
     run = f"run{len(store.runs())}"
@@ -59,7 +64,7 @@ def test_every_number_comes_back(store, values):
     """Any float64 returns as it was, NaN as NaN and "not logged" as None, in built-in and in user metrics."""
     run = fresh_run(store)
     store.append(run, rows(1, len(values), norm=values, val_loss=values)).result(5)
-    kept = store.rows(run, 1, len(values))
+    kept = rows_of(store, run)
     assert same(kept.metrics["norm"], values)
     assert same(kept.metrics.get("val_loss", [None] * len(values)), values)
 
@@ -70,7 +75,7 @@ def test_rows_keep_all_their_columns(store, run):
         {"seq": [4, 5], "step": [10, 10], "time": [0.5, NAN], "mode": ["norm", "value"], "loss": [1.0, 2.0]}
     )
     store.append(run, batch).result(5)
-    kept = store.rows(run, 0, 9)
+    kept = rows_of(store, run)
     assert (kept.seq, kept.step, kept.mode) == ([4, 5], [10, 10], ["norm", "value"])
     assert same(kept.time, [0.5, NAN])
     assert list(kept.metrics) == list(STEP_METRICS)
@@ -83,7 +88,7 @@ def test_the_first_of_two_rows_with_one_seq_stays(store, run):
     store.append(run, rows(1, 3, norm=[1.0, 2.0, 3.0])).result(5)
     store.append(run, rows(2, 4, norm=[9.0, 9.0, 4.0, 5.0], own=[9.0, 9.0, 4.0, 5.0])).result(5)
     store.append(run, rows(1, 2, norm=[7.0, 7.0])).result(5)
-    kept = store.rows(run, 1, 9)
+    kept = rows_of(store, run)
     assert kept.seq == [1, 2, 3, 4, 5]
     assert kept.metrics["norm"] == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert kept.metrics["own"] == [None, None, None, 4.0, 5.0]
@@ -96,7 +101,7 @@ def test_runs_do_not_mix(store, run):
     store.append("r2", rows(1, 2, norm=[3.0, 4.0])).result(5)
     store.add_line(info(), entry(1)).result(5)
     store.add_layers("r2", Layers(step=1, norm=[1.0], coef=[1.0], clamped=[0.0])).result(5)
-    assert store.rows("r2", 0, 9).metrics["norm"] == [3.0, 4.0]
+    assert rows_of(store, "r2").metrics["norm"] == [3.0, 4.0]
     assert "own" in store.metrics(run)
     assert "own" not in store.metrics("r2")
     assert store.lines("r2") == []
@@ -172,7 +177,7 @@ def test_chunks_are_the_whole_run(store, run):
 def test_an_unknown_run_is_named(store):
     """Reading from or adding to a run that is not there says which."""
     for attempt in (
-        lambda: store.rows("nope", 0, 1),
+        lambda: rows_of(store, "nope"),
         lambda: store.append("nope", rows(1, 1)).result(5),
         lambda: store.delete("nope").result(5),
     ):
@@ -196,7 +201,7 @@ def test_a_deleted_run_leaves_nothing(store, run, tmp_path):
             return [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]
 
     until(lambda: counts() == [PURGED_ROWS + 10, PURGED_ROWS + 10, 2, 1, 1, 0])
-    assert len(store.rows("r2", 0, 10**6)) == PURGED_ROWS + 10
+    assert len(rows_of(store, "r2")) == PURGED_ROWS + 10
 
 
 def test_a_deleted_run_may_come_back(store, run):
@@ -204,7 +209,7 @@ def test_a_deleted_run_may_come_back(store, run):
     store.append(run, rows(1, 10)).result(5)
     store.delete(run)
     store.save(info()).result(5)
-    assert len(store.rows(run, 0, 99)) == 0
+    assert len(rows_of(store, run)) == 0
 
 
 def test_check_writes(store):
@@ -312,7 +317,7 @@ def test_what_is_written_outlives_the_store(tmp_path):
         first.save(info())
         first.append("r1", rows(1, 3, norm=[1.0, NAN, 3.0]))
     with closing(Store(tmp_path / "s.db")) as second:
-        assert same(second.rows("r1", 0, 9).metrics["norm"], [1.0, NAN, 3.0])
+        assert same(rows_of(second, "r1").metrics["norm"], [1.0, NAN, 3.0])
 
 
 @pytest.mark.usefixtures("store")
