@@ -81,17 +81,19 @@ class Gradients:
         parts: list[Clipped] = []
         order: list[int] = []
         for group in self.groups:
+            bounds = clipping.to(group.device, non_blocking=True), eps.to(group.device, non_blocking=True)
+            own = [weight for position in group.positions if (weight := weights[position]) is not None]
+            if len(own) == len(group.positions):
+                parts.append(group.kernels.clip_units_(group.tensors, own, *bounds))
+                order += group.positions
+                continue
             chosen = [position for position in group.positions if weights[position] is not None]
+            left = [position for position in group.positions if weights[position] is None]
             if chosen:
-                bounds = clipping.to(group.device, non_blocking=True), eps.to(group.device, non_blocking=True)
-                own = [weight for position in chosen if (weight := weights[position]) is not None]
                 parts.append(group.kernels.clip_units_([self.tensors[position] for position in chosen], own, *bounds))
-            if len(chosen) < len(group.positions):
-                left = [position for position in group.positions if weights[position] is None]
-                before = group.kernels.measure([self.tensors[position] for position in left])
-                parts.append(Clipped(before, before.norm, torch.zeros_like(before.nonfinite)))
-                chosen += left
-            order += chosen
+            before = group.kernels.measure([self.tensors[position] for position in left])
+            parts.append(Clipped(before, before.norm, torch.zeros_like(before.nonfinite)))
+            order += [*chosen, *left]
         return self._join_clipped(parts, order)
 
     def count_exponents(self, every: int = 64) -> Tensor:

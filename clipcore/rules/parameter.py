@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from numbers import Real
 from typing import Any, Literal
 
 Value = float | int | tuple[str, ...]

@@ -51,7 +51,7 @@ def test_what_is_no_number_is_refused(value):
     """And the step is not queued."""
     recorder = Recorder()
     (stats,) = steps(1)
-    with pytest.raises(TypeError, match=".loss. must be a number or a tensor of one element, got"):
+    with pytest.raises(TypeError, match=r".loss. must be a number or a tensor of one element, got"):
         recorder.push(stats, {"loss": value})
     assert recorder.take() == []
 

@@ -4,6 +4,7 @@ import math
 import random
 import statistics
 
+import numpy as np
 import pytest
 import torch
 
@@ -229,6 +230,11 @@ class TestParameters:
         """Text is no number, nor is a bool."""
         with pytest.raises(TypeError, match="max_norm must be a number >= 0, got"):
             Parameter("max_norm", 1.0, "").check(value)
+
+    def test_numbers_of_numpy_are_numbers(self):
+        """Configurations often hold them."""
+        assert Parameter("max_norm", 1.0, "").check(np.float32(0.5)) == 0.5
+        assert Parameter("window", 1, "", kind="integer").check(np.int64(5)) == 5
 
     def test_upper_and_open_bounds(self):
         """Are named too."""
