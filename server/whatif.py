@@ -12,7 +12,8 @@ from operator import itemgetter
 
 #: What the engine adds to a norm before it divides by it, as torch does.
 EPS = 1e-6
-POINTS = 400
+#: Of a curve; so many steps, which is what the page shows at first, are told exactly.
+POINTS = 1000
 MOST_BINS = 60
 BINS_PER_DECADE = (100, 50, 20, 10, 5, 2, 1)
 #: How far the curve must sag below a straight line before there is a knee to speak of.
@@ -21,7 +22,7 @@ LEAST_SAG = 0.1
 
 @dataclass(frozen=True)
 class Curve:
-    """Effect by threshold, thresholds rising."""
+    """Effect by threshold, thresholds rising; between two norms the share stays and the coefficient is linear."""
 
     threshold: list[float]
     clipped: list[float]  # share of steps

@@ -8,7 +8,7 @@ import { comparedWith } from "./lib/whatif.js";
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./lib/whatif.js").Question} Question */
 
-const PAUSE_MS = 500;
+const PAUSE_MS = 1000;
 
 /** @param {Store} store */
 export function foretell(store) {

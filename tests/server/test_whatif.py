@@ -63,8 +63,8 @@ def test_a_long_window_has_few_points_that_miss_little():
     """Between two points of the curve lie at most as many steps as the ranks between them."""
     ordered = [1 + i / 10_000 for i in range(10_000)]
     found = scaling_curve(ordered)
-    assert len(found.threshold) == 400
-    assert max(a - b for a, b in pairwise(found.clipped)) <= 1 / 399 + 1e-4
+    assert len(found.threshold) == 1000
+    assert max(a - b for a, b in pairwise(found.clipped)) <= 1 / 999 + 1e-4
 
 
 def test_without_a_positive_norm_there_is_nothing_to_say():

@@ -34,8 +34,9 @@ test("at a threshold of the curve the share and the coefficient are the curve's"
   assert.deepEqual([10, 100].map((limit) => coefAt(effect, limit)), [0.775, 1]);
 });
 
-test("between two thresholds the logarithm decides", () => {
-  assert.ok(Math.abs(clippedAt(effect, Math.sqrt(10)) - 0.375) < 1e-12);
+test("between two norms the share stays, and the coefficient grows with the threshold", () => {
+  assert.equal(clippedAt(effect, 4), 0.5);
+  assert.ok(Math.abs(coefAt(effect, 4) - (2 + 0.4 + 0.04) / 4) < 1e-12);
 });
 
 test("beyond the largest norm nothing is clipped", () => {

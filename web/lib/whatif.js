@@ -3,7 +3,8 @@
 import { NOT_LOGGED } from "./wire.js";
 
 /**
- * Effect by threshold, thresholds rising.
+ * Effect by threshold, thresholds rising. Between two of them the share stays and the coefficient is linear, as it is
+ * between the norms of two steps.
  * @typedef {object} Curve
  * @property {number[]} threshold
  * @property {number[]} clipped  share of steps, 0..1
@@ -79,7 +80,7 @@ export function quantile(sorted, q) {
  */
 export function clippedAt({ steps, curve: { threshold, clipped }, histogram }, limit) {
   if (limit < threshold[0]) return 1 - (histogram?.zeros ?? 0) / steps;
-  return interpolate(threshold, clipped, limit);
+  return clipped[threshold.findLastIndex((each) => each <= limit)] ?? NaN;
 }
 
 /**
@@ -97,16 +98,16 @@ export function coefAt({ steps, curve: { threshold, coef }, histogram }, limit) 
 }
 
 /**
- * @param {number[]} xs  rising, > 0
+ * @param {number[]} xs  rising
  * @param {number[]} ys
  * @param {number} x
- * @returns {number}  between the neighbours by x's logarithm, at either end the end's; NaN without any
+ * @returns {number}  on the line between x's neighbours, at either end the end's; NaN without any
  */
 function interpolate(xs, ys, x) {
   if (xs.length === 0 || Number.isNaN(x)) return NaN;
   const above = xs.findIndex((each) => each >= x);
   if (above === -1) return ys[ys.length - 1];
   if (above === 0) return ys[0];
-  const place = Math.log(x / xs[above - 1]) / Math.log(xs[above] / xs[above - 1]);
+  const place = (x - xs[above - 1]) / (xs[above] - xs[above - 1]);
   return ys[above - 1] + place * (ys[above] - ys[above - 1]);
 }
