@@ -24,6 +24,9 @@ from clipcore.stats import ClipStats
 from clipcore.step import Outcome, clip_
 from clipcore.table import numbers_of, numbers_of_nothing
 
+#: What a saved Clipper consists of.
+STATE = frozenset({"step", "mode", "nonfinite", "values", "rule"})
+
 
 class Clipper:
     """Clips the gradients of a model in place, step after step, and says what it did.
@@ -102,7 +105,7 @@ class Clipper:
         """One block of elements in so many is counted by exponent; 0 for none."""
         return self._exponents.every
 
-    def update(self, **patch: Any) -> Update:
+    def update(self, /, **patch: Any) -> Update:
         """Change the configuration from the next `clip_()` on; from any thread.
 
         A patch is atomic. It is checked against the configuration with all patches that still wait, so `update(mode=m)`
@@ -177,15 +180,18 @@ class Clipper:
         """Go on from `state_dict()`; patches that still wait are forgotten.
 
         Raises:
-            ValueError: the state holds values that are not allowed, or statistics of another number of parameters;
-                nothing changes.
+            ValueError: the state holds values that are not allowed, or statistics of another number of parameters, or
+                is not the state of a Clipper; nothing changes.
         """
+        if missing := STATE - state.keys():
+            raise ValueError(f"the state of a Clipper has {', '.join(sorted(STATE))}; this one lacks {sorted(missing)}")
+        step = int(state["step"])
         settings = Settings().restored(state["mode"], state["nonfinite"], state["values"])
         rule = RULES[settings.mode](settings.values[settings.mode], len(self.names))
         if state["rule"] is not None:
             rule.load_state_dict(state["rule"])
         self._controls.restore(settings)
-        self._step, self._rule = int(state["step"]), rule
+        self._step, self._rule = step, rule
 
     def _obey(self, step: int) -> None:
         """Put the waiting patches into force; a rule whose operations they change starts anew."""

@@ -66,7 +66,8 @@ class Controls:
         return obeyed
 
     def restore(self, settings: Settings) -> None:
-        """Put other settings into force and forget the patches that wait."""
+        """Put other settings into force and forget the patches that wait; raises ValueError if they do not fit."""
+        settings = self._patched(settings, {})
         with self._lock:
             self.settings = self._newest = settings
             self._waiting.clear()

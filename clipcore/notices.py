@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.amp.grad_scaler import OptState
 
+from clipcore.skip import weakly
+
 WITNESSES = 16  # gradients looked at to tell whether a backward ran
 
 
@@ -44,7 +46,7 @@ class Notices:
         self._clipped_since_step = False
         self._witnesses: list[tuple[weakref.ref[Tensor], int]] = []
         if optimizer is not None:
-            optimizer.register_step_pre_hook(self._before_step)
+            optimizer.register_step_pre_hook(weakly(self._before_step))
 
     def before_update(self) -> None:
         """Look at who will obey a patch: a script may patch all ranks alike, another thread steers this one only."""

@@ -1,5 +1,7 @@
 """Skip an optimizer's step when the gradients were not finite."""
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +13,8 @@ class StepSkipper:
 
     A fused optimizer gets the verdict as `found_inf`, its own way to skip on the device, unless a GradScaler has set it
     already. For any other the verdict is read before the step, the one wait for the device that "skip" costs, and the
-    step finds no gradients: neither parameters nor momenta nor step counts move.
+    step finds no gradients: neither parameters nor momenta nor step counts move. A `clip_()` inside a closure comes too
+    late for its step.
 
     Args:
         optimizer: whose `step` is watched, through hooks.
@@ -25,11 +28,12 @@ class StepSkipper:
         self._skipped: Tensor | None = None
         self._set_found_inf = False
         self._hidden: list[tuple[Tensor, Tensor]] = []
-        optimizer.register_step_pre_hook(self._before_step)
-        optimizer.register_step_post_hook(self._after_step)
+        optimizer.register_step_pre_hook(weakly(self._before_step))
+        optimizer.register_step_post_hook(weakly(self._after_step))
 
     def judge(self, skipped: Tensor | None) -> None:
         """Take the verdict on the gradients of the coming step, 0-d: not 0 to skip it; None when there is none."""
+        self._show()  # a step that raised never came to its end
         self._skipped = skipped
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
@@ -50,6 +54,22 @@ class StepSkipper:
         if self._set_found_inf:
             del optimizer.found_inf  # type: ignore[attr-defined]  # as GradScaler does
             self._set_found_inf = False
+        self._show()
+
+    def _show(self) -> None:
+        """Bring the hidden gradients back, unless newer ones have taken their place."""
         for parameter, gradient in self._hidden:
-            parameter.grad = gradient
+            if parameter.grad is None:
+                parameter.grad = gradient
         self._hidden = []
+
+
+def weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """A hook that calls a method while its object lives: an optimizer does not keep a forgotten Clipper at work."""
+    reference = weakref.WeakMethod(method)
+
+    def hook(*arguments: Any) -> None:
+        if (alive := reference()) is not None:
+            alive(*arguments)
+
+    return hook

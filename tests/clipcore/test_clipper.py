@@ -332,3 +332,13 @@ class TestState:
         with pytest.raises(ValueError, match="max_norm must be >= 0"):
             clipper.load_state_dict({**clipper.state_dict(), "values": {"norm": {"max_norm": -1}}})
         assert clipper.config["max_norm"] == 0.5
+
+
+@pytest.mark.parametrize("broken", [{}, {"step": 1}, {"step": "x"}])
+def test_a_broken_state_changes_nothing(broken):
+    """What lacks a part, or has a wrong one, is refused as a whole."""
+    saved = Clipper([nn.Parameter(torch.ones(1))], max_norm=9.0).state_dict()
+    clipper = Clipper([nn.Parameter(torch.ones(1))])
+    with pytest.raises(ValueError, match=r"lacks|invalid literal"):
+        clipper.load_state_dict({**saved, **broken} if broken.get("step") == "x" else broken)
+    assert clipper.config["max_norm"] == 1.0

@@ -1,6 +1,8 @@
 """What happens to NaN and infinity, by policy."""
 
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -134,3 +136,34 @@ class TestSkippedSteps:
         clipper.clip_()
         optimizer.step()
         assert parameters[0].isnan().any()
+
+
+def test_a_step_that_raises_loses_no_gradient():
+    """The hidden gradients come back with the next clip_(), unless newer ones are there."""
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    clipper = Clipper([parameter], optimizer=optimizer, nonfinite="skip")
+    parameter.grad = torch.tensor([math.nan])
+    clipper.clip_()
+    with pytest.raises(ZeroDivisionError):
+        optimizer.step(lambda: 1 / 0)
+    assert parameter.grad is None
+    new = parameter.grad = torch.tensor([1.0])
+    clipper.clip_()
+    assert parameter.grad is new
+    optimizer.step()
+    assert parameter.item() == pytest.approx(-1.0, rel=1e-5)
+
+
+def test_a_forgotten_clipper_watches_no_step(recwarn):
+    """An optimizer's hooks do not keep a Clipper alive: in a notebook the next one takes over."""
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    clipper = Clipper([parameter], optimizer=optimizer, nonfinite="skip")
+    forgotten = weakref.ref(clipper)
+    del clipper
+    gc.collect()
+    assert forgotten() is None
+    parameter.grad = torch.ones(1)
+    optimizer.step()
+    assert len(recwarn) == 0
