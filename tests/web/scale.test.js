@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { followRange, fromSlider, linearAxis, linearTicks, logAxis, logTicks, roundDown, roundUp, toSlider } from "../../web/lib/scale.js";
+import { followRange, fromSlider, linearAxis, linearTicks, logAxis, logTicks, near, roundDown, roundUp, toSlider } from "../../web/lib/scale.js";
 
 /** @param {number[]} values */
 const column = (...values) => [Float64Array.from(values)];
@@ -77,4 +77,10 @@ test("following everything starts at the first step", () => {
 test("a slider's position and value are each other's inverse, within its ends", () => {
   for (const value of [0.001, 0.02, 1, 37, 100]) assert.equal(fromSlider(toSlider(value, 0.001, 100), 0.001, 100), value);
   assert.deepEqual([0, -1, NaN, 1e9].map((value) => toSlider(value, 0.001, 100)), [0, 0, 0, 1]);
+});
+
+test("a bound far from what it bounds does not widen the axis", () => {
+  const norms = Float64Array.of(0.5, 2);
+  assert.deepEqual([...near(Float64Array.of(1e60, 1, 0, NaN, 1e-9), [norms])], [1]);
+  assert.deepEqual([...near(Float64Array.of(1e60), [new Float64Array()])], [1e60]);
 });

@@ -6,7 +6,7 @@
 
 import { changesOf, shortLabel } from "./changes.js";
 import { extremes, gather, nonfinite, span } from "./decimate.js";
-import { linearAxis, linearTicks, logAxis } from "./scale.js";
+import { linearAxis, linearTicks, logAxis, near } from "./scale.js";
 import { smooth } from "./smooth.js";
 
 /** @typedef {import("./scale.js").Axis} Axis */
@@ -117,7 +117,8 @@ export function normFigure(scene, width, log) {
   // clip_value bounds elements, not the norm: it is the largest element that it has to be compared with.
   if (scene.mode === "value") lines.splice(2, 0, rows.line({ role: "largest", name: "max_abs" }));
   if (scene.smooth) lines.push(rows.trend("norm"));
-  const values = lines.map(({ y }) => y);
+  const norms = lines.filter((line) => line !== threshold).map(({ y }) => y);
+  const values = [...norms, near(threshold.y, norms)];
   const y = log ? logAxis(values) : linearAxis(values, { fromZero: true, wanted: 6 });
   return { ...frame(scene, width), y, lines, crosses: rows.crosses("norm"), note: "", faint: scene.smooth };
 }

@@ -17,6 +17,8 @@
 import { tick } from "./format.js";
 
 const STEPS = [1, 2, 5, 10];
+/** Two decades. */
+const NEAR = 100;
 /** Half a decade. */
 const ZERO_GAP = Math.sqrt(10);
 
@@ -123,6 +125,17 @@ export function linearAxis(columns, { fromZero = false, wanted = 4 } = {}) {
   const lo = fromZero && lowest === 0 ? 0 : Math.floor((lowest - margin) / step) * step;
   const hi = Math.ceil((most + margin) / step) * step;
   return { type: "linear", lo, hi, ticks: linearTicks(lo, hi, wanted + 1) };
+}
+
+/**
+ * The values of a bound that lie near what it bounds: an axis has room for these, and a stray one must not flatten it.
+ * @param {Float64Array} bound
+ * @param {Iterable<Float64Array>} columns  what it bounds
+ * @returns {Float64Array}
+ */
+export function near(bound, columns) {
+  const { least, most } = extent(columns);
+  return most > 0 ? bound.filter((value) => value >= least / NEAR && value <= most * NEAR) : bound;
 }
 
 /**

@@ -17,6 +17,9 @@ export const STATES = {
   failed: "failed",
 };
 
+/** A training whose steps take longer than this is called silent. */
+const SILENT_S = 5;
+
 /**
  * @param {HTMLElement} bar
  * @param {Store} store
@@ -30,7 +33,6 @@ export function statusView(bar, store) {
     connection.dataset.state = store.connection.state;
     setText(connection, connectionWords(store.connection));
     state.dataset.state = store.run?.state ?? "";
-    setText(state, store.run ? STATES[store.run.state] : "");
     badge.hidden = !store.readOnly;
   });
   runSelect(find(bar, "#run-select", HTMLSelectElement), store);
@@ -39,12 +41,27 @@ export function statusView(bar, store) {
 
   const step = find(bar, "[data-testid=step]", HTMLElement);
   const rate = find(bar, "[data-testid=step-rate]", HTMLElement);
-  return () => {
-    const { table } = store;
+  let newest = NaN;
+  let arrived = 0; // when it did, ms
+  const draw = () => {
+    const { table, run } = store;
+    if (table.lastSeq !== newest) [newest, arrived] = [table.lastSeq, performance.now()];
+    const silent = run?.state === "running" ? (performance.now() - arrived) / 1000 : 0;
     setText(step, count(table.length ? table.at("step", table.length - 1) : 0));
-    const perSecond = store.run?.state === "running" ? stepRate(table) : 0;
+    const perSecond = run?.state === "running" && silent < SILENT_S ? stepRate(table) : 0;
     setText(rate, Number.isFinite(perSecond) ? number(perSecond) : "0");
+    setText(state, run ? stateWords(run, silent) : "");
   };
+  setInterval(draw, 1000); // silence brings no news that would draw it
+  return draw;
+}
+
+/**
+ * @param {RunInfo} run
+ * @param {number} silent  seconds since the last step came
+ */
+function stateWords({ state }, silent) {
+  return silent < SILENT_S ? STATES[state] : `no step for ${Math.round(silent)} s`;
 }
 
 /** @param {import("../store.js").Connection} connection */
