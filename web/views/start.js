@@ -67,22 +67,24 @@ export class StartView {
   /** @param {Workload} workload */
   #choice({ name, title, help, options }) {
     const fields = Object.entries(options.properties).map(([option, property]) => ({ option, property, ...fieldFor(option, property) }));
-    /** @type {Patch} options of the run to repeat that have no field */
-    let hidden = {};
+    /** @type {Patch} options of the run to repeat */
+    let repeated = {};
     const answer = make("output", { class: "answer", "data-state": "rejected" });
     const button = make("button", { type: "button", class: "main", "data-testid": `start-${name}` }, `Start ${name}`);
     button.addEventListener("click", async () => {
       const changed = fields.filter(({ field, property }) => field.value !== write(property.default));
       const config = Object.fromEntries(changed.map(({ option, field, property }) => [option, read(field.value, property)]));
+      const sameMode = fields.some(({ option, field }) => option === "mode" && field.value === repeated.mode);
+      const unshown = Object.entries(repeated).filter(([option]) => sameMode && !(option in options.properties)); // the mode's own
       button.disabled = true;
-      setText(answer, await this.#start(name, { ...hidden, ...config }));
+      setText(answer, await this.#start(name, { ...Object.fromEntries(unshown), ...config }));
       button.disabled = false;
     });
     const list = make("div", { class: "fields" }, ...fields.map(({ label }) => label));
     const more = make("details", { class: "more" }, make("summary", {}, "Options"), list);
     this.#fill.set(name, (config) => {
       for (const { option, field, property } of fields) field.value = write(config[option] ?? property.default);
-      hidden = Object.fromEntries(Object.entries(config).filter(([option]) => !(option in options.properties)));
+      repeated = config;
       more.open = true;
       setText(answer, "");
     });
