@@ -102,7 +102,7 @@ def suggestions(ordered: Sequence[float]) -> list[Suggestion]:
     if not ordered or ordered[-1] <= 0:
         return []
     found = [
-        ("p50", quantile(ordered, 0.5), "half of the steps are clipped, down to the usual norm"),
+        ("p50", quantile(ordered, 0.5), "half of the steps are clipped, not only the spikes"),
         ("p90", quantile(ordered, 0.9), "one step in ten is clipped, ordinary steps are not"),
         ("p99", quantile(ordered, 0.99), "one step in a hundred is clipped: a safety net"),
     ]

@@ -7,7 +7,7 @@ import { arrange, heatGrid, LayerHistory, within, worstLayer } from "../../web/l
  * @param {number} step
  * @param {import("../../web/lib/wire.js").Cell[]} norm
  */
-const layers = (step, norm) => ({ step, norm, coef: norm.map(() => 1), clamped: norm.map(() => 0) });
+const layers = (step, norm) => ({ step, norm, coef: norm.map(() => 1), clamped: norm.map(() => 0), histogram: null });
 
 /**
  * @param {number} step
@@ -22,7 +22,7 @@ const picture = (step, ...norms) => ({
 
 test("pictures are kept in the order of their steps, with all their numbers", () => {
   const history = new LayerHistory();
-  history.add({ step: 1, norm: [1, "NaN"], coef: [0.5, 1], clamped: [0, 7] });
+  history.add({ step: 1, norm: [1, "NaN"], coef: [0.5, 1], clamped: [0, 7], histogram: null });
   history.add(layers(5, [3, 4]));
   assert.deepEqual(history.pictures.map(({ step }) => step), [1, 5]);
   const [{ norms, coefs, clamped }] = history.pictures;
@@ -42,6 +42,16 @@ test("pictures that were missed take their places, and those that are there stay
   history.add(layers(9, [9]));
   history.fill([layers(1, [1]), layers(4, [40]), layers(6, [6])]);
   assert.deepEqual(history.pictures.map((p) => [p.step, p.norms[0]]), [[1, 1], [4, 4], [6, 6], [9, 9]]);
+});
+
+test("the newest histogram of exponents stays until another one comes", () => {
+  const history = new LayerHistory();
+  const histogram = { first: 120, counts: [1], zeros: 0, every: 64 };
+  history.add({ ...layers(1, [1]), histogram });
+  history.add(layers(2, [1]));
+  assert.equal(history.exponents, histogram);
+  history.clear();
+  assert.equal(history.exponents, null);
 });
 
 test("memory stays bounded, and the whole run stays on show, up to the newest picture", () => {

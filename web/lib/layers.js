@@ -25,6 +25,8 @@ const MOST_NUMBERS = 3_000_000;
 export class LayerHistory {
   /** @type {Picture[]} in the order of their steps */
   pictures = [];
+  /** @type {import("./exponents.js").Exponents | null} the newest */
+  exponents = null;
 
   /**
    * Take a picture in; one from a step already passed means the run was rolled back, so later ones go.
@@ -33,6 +35,7 @@ export class LayerHistory {
   add(layers) {
     while (this.pictures.length && this.pictures[this.pictures.length - 1].step >= layers.step) this.pictures.pop();
     this.pictures.push(pictureOf(layers));
+    this.exponents = layers.histogram ?? this.exponents;
     this.#thin();
   }
 
@@ -49,6 +52,7 @@ export class LayerHistory {
 
   clear() {
     this.pictures = [];
+    this.exponents = null;
   }
 
   /** When there are too many, keep half of them, as evenly spaced as there are any. */

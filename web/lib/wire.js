@@ -39,7 +39,7 @@
  * @property {{[key: string]: Json}} data
  */
 
-/** @typedef {{step: number, norm: Cell[], coef: Cell[], clamped: Cell[]}} Layers */
+/** @typedef {{step: number, norm: Cell[], coef: Cell[], clamped: Cell[], histogram: import("./exponents.js").Exponents | null}} Layers */
 
 /**
  * @typedef {object} Snapshot

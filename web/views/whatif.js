@@ -1,6 +1,7 @@
 /** What another threshold would do to the steps on show, read off their norms; and thresholds worth trying. */
 
 import { boundOf } from "../lib/draft.js";
+import { shareBeyond } from "../lib/exponents.js";
 import { count, number, percent } from "../lib/format.js";
 import { logTicks } from "../lib/scale.js";
 import { write } from "../lib/schema.js";
@@ -20,6 +21,7 @@ export class WhatIfView {
   #detail;
   #note;
   #buttons;
+  #key;
   /** The suggestion that is pointed at or has the focus; "" for none. */
   #considered = "";
   /** The threshold under the pointer; NaN when it is elsewhere. */
@@ -37,6 +39,7 @@ export class WhatIfView {
     this.#headline = find(panel, "#would-clip", HTMLElement);
     this.#detail = find(panel, "#whatif-detail", HTMLElement);
     this.#note = find(panel, ".note", HTMLElement);
+    this.#key = find(panel, ".key", HTMLElement);
     this.#buttons = SUGGESTIONS.map((name) => this.#makeButton(name));
     find(panel, "#suggestions", HTMLElement).replaceChildren(...this.#buttons.map(({ button }) => button));
     this.element.addEventListener("pointermove", ({ clientX }) => {
@@ -107,7 +110,8 @@ export class WhatIfView {
     const pointed = !Number.isNaN(this.#pointed);
     const bound = pointed ? this.#pointed : boundOf(draft, run?.control ?? {}, rules);
     if (considered) return setText(this.#detail, `${considered.name}: ${considered.sentence}`);
-    setText(this.#detail, this.#whatif && this.#compared ? effectWords(this.#whatif, bound, pointed) : "");
+    const known = this.#whatif && this.#compared && !Number.isNaN(bound);
+    setText(this.#detail, known ? effectWords(this.#whatif, this.#store.layers.exponents, bound, pointed) : "");
   }
 
   /**
@@ -120,6 +124,7 @@ export class WhatIfView {
     const ticks = logTicks(lo, hi, Math.floor(this.chart.width / PIXELS_PER_TICK));
     const curves = this.#compared ? curvesOf(curve) : [];
     this.chart.drawBars({ ...histogram, ticks, curves, threshold: bound });
+    [...this.#key.children].forEach((each, i) => each.toggleAttribute("hidden", i >= curves.length));
   }
 
   /**
@@ -145,17 +150,23 @@ export class WhatIfView {
  */
 function headline(whatif, bound, zoomed) {
   const steps = zoomed ? `the ${count(whatif.steps)} steps on show` : `the last ${count(whatif.steps)} steps`;
-  return Number.isNaN(bound) ? `Norms of ${steps}` : `Would clip ${percent(clippedAt(whatif, bound))} of ${steps}`;
+  const compared = whatif.question.metric === "norm" ? "Norms" : "Largest elements";
+  return Number.isNaN(bound) ? `${compared} of ${steps}` : `Would clip ${percent(clippedAt(whatif, bound))} of ${steps}`;
 }
 
 /**
+ * The effect of a threshold within the steps that it clips: on all of the gradient, or in a clamp's case on how many
+ * of its elements just now.
  * @param {Foresight} whatif
+ * @param {import("../lib/exponents.js").Exponents | null} exponents
  * @param {number} bound
  * @param {boolean} pointed  the bound is not the knob's
  */
-function effectWords(whatif, bound, pointed) {
-  const coef = coefAt(whatif, bound);
-  const words = Number.isNaN(coef) ? "" : `mean coefficient ${number(coef)}`;
+function effectWords(whatif, exponents, bound, pointed) {
+  const clamp = whatif.question.metric === "max_abs";
+  const share = clamp && exponents ? shareBeyond(exponents, bound) : NaN;
+  const elements = Number.isNaN(share) ? "" : `clamps ${percent(share)} of elements (sampled)`;
+  const words = clamp ? elements : `mean coefficient ${number(coefAt(whatif, bound))}`;
   if (!pointed) return words;
   return [`at ${number(bound)}: clips ${percent(clippedAt(whatif, bound))}`, words].filter(Boolean).join(", ");
 }
