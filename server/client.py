@@ -17,9 +17,15 @@ class RequestError(Exception):
 
 
 class Client:
-    """A server at `url`, which may ask for a token."""
+    """A server at `url`, which may ask for a token.
+
+    Raises:
+        RequestError: `url` is no http or https URL.
+    """
 
     def __init__(self, url: str, token: str | None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise RequestError(f"the server's url must be http(s)://host[:port][/path], got {url!r}")
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 

@@ -144,6 +144,13 @@ class Layers(Message):
     clamped: list[float] = Field(max_length=MAX_LAYERS)
     histogram: Histogram | None = None
 
+    @model_validator(mode="after")
+    def _rectangular(self) -> Self:
+        lengths = len(self.norm), len(self.coef), len(self.clamped)
+        if len(set(lengths)) > 1:
+            raise ValueError("norm, coef and clamped must be as long as each other, got {}, {} and {}".format(*lengths))
+        return self
+
 
 class Applied(Message):
     """A patch (or command) took effect: `step` is the first step that obeyed."""

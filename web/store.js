@@ -105,7 +105,7 @@ export class Store {
 
   /** Why the knob cannot be turned now; "" when it can. */
   get locked() {
-    if (this.readOnly) return "read-only: this page may only watch";
+    if (this.readOnly) return "this page may only watch: the server is read-only, or asks for a token (then `clipcore control` steers)";
     if (!this.run) return "there is no run";
     if (this.over) return OVER[this.run.state];
     if (this.connection.state !== "live") return UNREACHABLE;

@@ -103,7 +103,9 @@ def series(
     names = metrics.split(",") if metrics is not None else None
     known = (*RESERVED_COLUMNS, *store.metrics(run_id))  # the reserved ones are always there
     if unknown := [name for name in names or () if name not in known]:
-        raise HTTPException(422, f"metrics: run {run_id!r} has no {', '.join(unknown)}; it has {', '.join(known)}")
+        raise HTTPException(
+            422, f"metrics: run {run_id!r} has no {', '.join(map(repr, unknown))}; it has {', '.join(known)}"
+        )
     found = store.series(run_id, names, first, last, points)
     return WireResponse(SeriesReply(columns=found.rows, exact=found.exact))
 

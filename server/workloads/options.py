@@ -97,7 +97,7 @@ class Options(BaseModel):
 
     def _check_clipping(self) -> None:
         settings = Settings().patched({"mode": self.mode})
-        allowed = [*type(self).model_fields, *settings.config]
+        allowed = dict.fromkeys([*type(self).model_fields, *settings.config])
         for name in self.__pydantic_extra__.keys() - allowed:
             raise ValueError(f"there is no option {name!r} in mode {self.mode!r}; there are {', '.join(allowed)}")
         try:

@@ -91,3 +91,10 @@ def test_what_is_no_message_is_refused(message, complaint):
     """The complaint names what is wrong."""
     with pytest.raises(ValidationError, match=complaint):
         from_trainer.validate_json(json.dumps(message))
+
+
+def test_layers_of_different_lengths_are_refused():
+    """Each layer has all three numbers."""
+    ragged = {"type": "layers", "step": 1, "norm": [1.0, 2.0], "coef": [1.0], "clamped": []}
+    with pytest.raises(ValidationError, match="as long as each other, got 2, 1 and 0"):
+        from_trainer.validate_python(ragged)
