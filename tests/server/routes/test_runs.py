@@ -90,7 +90,7 @@ def test_a_series_is_cut_by_seq(history):
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ({"metrics": "norm,foo"}, "metrics: run 'short' has no foo; it has seq, step,"),
+        ({"metrics": "norm,foo"}, "metrics: run 'short' has no 'foo'; it has seq, step,"),
         ({"points": 1}, "query.points: Input should be greater than or equal to 2, got '1'"),
         ({"first": "x"}, "query.first"),
         ({"last": 2**63}, "query.last"),
