@@ -114,3 +114,12 @@ test("what was rejected, or lies outside the range, is not marked", () => {
   const rejected = { ...changed(500, [1, -1]), kind: /** @type {const} */ ("rejected") };
   assert.deepEqual(frame({ ...scene(1000, {}, "norm", [rejected, changed(10, [2, 1])]), range: [100, 1000] }, WIDTH).marks, []);
 });
+
+test("no label runs into the next mark's label, on whichever side that is", () => {
+  const log = [changed(700, [2, 1]), changed(995, [1, 0.5])];
+  const narrow = frame(scene(1000, {}, "norm", log), 300).marks;
+  assert.deepEqual(narrow, [
+    { step: 700, label: "", side: "left" },
+    { step: 995, label: "max_norm 1 → 0.5", side: "left" },
+  ]);
+});

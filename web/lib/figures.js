@@ -211,8 +211,8 @@ export function frame({ range: [lo, hi], log }, width) {
 }
 
 /**
- * Marks at the first step that obeyed. The newest is labelled on whichever side has room, the others where they do not
- * run into the next mark.
+ * Marks at the first step that obeyed. The newest is labelled on whichever side has room, the others where they run
+ * neither into the next mark nor into its label.
  * @param {import("./wire.js").LogEntry[]} log
  * @param {number} lo
  * @param {number} hi
@@ -222,10 +222,14 @@ export function frame({ range: [lo, hi], log }, width) {
 function marksWithin(log, lo, hi, width) {
   const room = ((hi - lo) / width) * PIXELS_PER_LABEL;
   const shown = log.filter((entry) => changesOf(entry) !== null && entry.step >= lo && entry.step <= hi);
-  return shown.map((entry, i) => {
-    const newest = i === shown.length - 1;
-    const fits = entry.step + room <= (newest ? hi : shown[i + 1].step);
-    const changes = changesOf(entry);
-    return { step: entry.step, label: changes && (fits || newest) ? shortLabel(changes) : "", side: fits ? "right" : "left" };
-  });
+  /** @type {Mark[]} */
+  const marks = [];
+  let free = hi; // labels of earlier marks end before this step
+  for (const entry of shown.reverse()) {
+    const fits = entry.step + room <= free;
+    const changes = fits || marks.length === 0 ? changesOf(entry) : null;
+    marks.push({ step: entry.step, label: changes ? shortLabel(changes) : "", side: fits ? "right" : "left" });
+    free = changes && !fits ? entry.step - room : entry.step;
+  }
+  return marks.reverse();
 }
