@@ -109,9 +109,9 @@ def make_server(tmp_path):
         server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """One browser process for all tests."""
+    """One browser process for a file's tests. Not for all: Playwright keeps an event loop running as long as it lives."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=browser.installed(), args=list(browser.ARGUMENTS))
         yield launched
