@@ -57,15 +57,16 @@ def test_every_link_within_the_repository_leads_somewhere():
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
-def test_the_tree_names_what_is_there():
-    """Each line of the annotated tree is a file or folder of the repository."""
+def test_the_tree_names_what_is_there_and_leaves_no_module_out():
+    """Each line is a file or folder of the repository, and each module beside them has its line."""
     tree = README.split("```text\n")[1].split("```")[0]
-    folder, missing = "", []
+    folder, named = "", []
     for line in filter(str.strip, tree.splitlines()):
         name = line.split()[0]
-        if name.endswith("/") and not line.startswith(" "):
+        if not line.startswith(" "):
             folder = name
-        path = folder + name if line.startswith(" ") else name
-        if not (ROOT / path).exists():
-            missing.append(path)
-    assert missing == []
+        named.append(folder + name if line.startswith(" ") else name)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    modules = [path for top in ("clipcore/*.py", "server/*.py", "web/*.js") for path in ROOT.glob(top)]
+    paths = [str(path.relative_to(ROOT)) for path in modules if not path.stem.startswith("__")]
+    assert sorted(set(paths) - set(named)) == []
