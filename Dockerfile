@@ -38,6 +38,6 @@ CMD ["clipcore", "serve"]
 FROM cpu AS gpu
 USER root
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends gcc libc6-dev libpython3-dev \
+ && apt-get install --yes --no-install-recommends gcc libc6-dev \
  && rm -rf /var/lib/apt/lists/*
 USER clipcore

@@ -246,7 +246,9 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+                "device": torch.cuda.get_device_name(device)
+                if device.type == "cuda"
+                else platform.processor() or platform.machine(),
                 "kernels": choose(device).kernels.name,
                 "torch": torch.__version__,
                 "threads": torch.get_num_threads(),
