@@ -111,7 +111,7 @@ def make_server(tmp_path):
 
 @pytest.fixture(scope="module")
 def chromium():
-    """One browser process for a file's tests; Playwright keeps an event loop running while it lives, which others need."""
+    """One browser process for a file's tests: while it lives, Playwright keeps an event loop that others need."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=browser.installed(), args=list(browser.ARGUMENTS))
         yield launched
