@@ -17,6 +17,7 @@ from server.fanout import Channel, FanOut
 from server.live import KEPT_LINES, LiveRun
 from server.peer import TAKEN_OVER, BadMessageError
 from server.protocol import (
+    DESCRIPTION,
     Applied,
     Command,
     Event,
@@ -121,9 +122,8 @@ class Hub:
     async def _introduce(self, run: LiveRun, hello: Hello) -> None:
         async with run.writing:
             state = "running" if run.known.state == "starting" else run.known.state
-            await self._learn(
-                run, name=hello.name, state=state, config=hello.config, control=hello.control, layers=hello.layers
-            )
+            described = {name: getattr(hello, name) for name in DESCRIPTION}
+            await self._learn(run, name=hello.name, state=state, **described)
 
     async def _detach(self, trainer: Trainer, run: LiveRun) -> None:
         if run.trainer is not trainer:

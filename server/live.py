@@ -5,7 +5,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from server.protocol import Layers, LogEntry, Rows, RunInfo, State
+from server.protocol import DESCRIPTION, Layers, LogEntry, Rows, RunInfo, State
 from server.rows import after, joined, until
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class LiveRun:
     @property
     def brief(self) -> RunInfo:
         """The run as a line in a list: without what can be long."""
-        return self.info.model_copy(update={"config": {}, "control": {}, "layers": []})
+        return self.info.model_copy(update={name: RunInfo.model_fields[name].default for name in DESCRIPTION})
 
     @property
     def over(self) -> bool:

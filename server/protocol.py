@@ -23,6 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 
 VERSION = 1
 
+#: What hello tells of a run and `RunInfo` remembers; it can be long, so that lists of runs leave it out.
+DESCRIPTION = ("config", "control", "knobs", "layers", "sizes")
 #: Numeric columns that every Clipper step carries (see `clipcore.stats`); others in a batch are the user's metrics.
 STEP_METRICS = (
     "threshold",
@@ -43,6 +45,7 @@ RESERVED_COLUMNS = ("seq", "step", "time", "mode")
 MAX_ROWS = 4096
 MAX_METRICS = 64
 MAX_LAYERS = 10_000
+MAX_KNOBS = 32
 
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -54,6 +57,7 @@ Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Ordinal = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Mode = Annotated[str, StringConstraints(max_length=64)]
 Patch = dict[str, JsonValue]
+Schema = dict[str, JsonValue]
 State = Literal["starting", "running", "paused", "disconnected", "finished", "stopped", "failed"]
 Command = Literal["pause", "resume", "step", "stop"]
 
@@ -120,7 +124,9 @@ class Hello(Message):
     name: Name
     config: dict[str, JsonValue] = {}  # whatever the user wants to remember with the run
     control: Patch  # the clipper's effective configuration
+    knobs: dict[Name, Schema] = Field(default={}, max_length=MAX_KNOBS)  # what `control` holds beside the clipping
     layers: list[Name] = Field(default=[], max_length=MAX_LAYERS)
+    sizes: list[Count] = Field(default=[], max_length=MAX_LAYERS)  # elements of each layer
     host: Annotated[str, StringConstraints(max_length=255)] = ""
     pid: Count = 0
     started: float  # unix s
@@ -279,7 +285,9 @@ class RunInfo(Message):
     workload: str | None = None  # a built-in workload of this server's worker
     config: dict[str, JsonValue] = {}
     control: Patch = {}  # the clipper's effective configuration
+    knobs: dict[str, Schema] = {}  # numbers of the training in `control`, beside the clipping: name -> JSON Schema
     layers: list[str] = []
+    sizes: list[int] = []  # elements of each layer
 
 
 class LogEntry(Message):

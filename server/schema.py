@@ -90,8 +90,13 @@ INSERT INTO pictures SELECT run, json_extract(message, '$.step'), message FROM l
 DROP TABLE layers;
 """
 
+_SCHEMA_3 = """
+ALTER TABLE runs ADD COLUMN knobs TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE runs ADD COLUMN sizes TEXT NOT NULL DEFAULT '[]';
+"""
+
 #: Script n brings a database from `user_version` n to n + 1.
-MIGRATIONS = (_SCHEMA_1, _SCHEMA_2)
+MIGRATIONS = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3)
 
 
 def lock(path: Path) -> sqlite3.Connection:

@@ -14,7 +14,7 @@ from itertools import chain, groupby, repeat
 from typing import Any, NamedTuple
 
 from server.pictures import most_pictures, spaced
-from server.protocol import RESERVED_COLUMNS, STEP_METRICS, Layers, LogEntry, Rows, RunInfo
+from server.protocol import DESCRIPTION, RESERVED_COLUMNS, STEP_METRICS, Layers, LogEntry, Rows, RunInfo
 from server.rollup import Bin, Stretch, bin_of, completed, cover, grid, size, union
 from server.rows import after, make_rows
 from server.writer import StoreError
@@ -24,7 +24,6 @@ PURGED_ROWS = 5000  # in one transaction: clearing a deleted run away must not h
 _BinRow = tuple[int | float | None, ...]  # a row of bins
 
 _RUN_COLUMNS = ("id", "name", "state", "reason", "created", "updated", "commands", "workload")
-_RUN_DOCUMENTS = ("config", "control", "layers")
 
 
 class UnknownRunError(StoreError):
@@ -73,11 +72,11 @@ def key_of(db: sqlite3.Connection, run_id: str) -> int:
 
 def save_run(db: sqlite3.Connection, run: RunInfo) -> None:
     """Create a run or update it."""
-    columns = _RUN_COLUMNS + _RUN_DOCUMENTS
+    columns = _RUN_COLUMNS + DESCRIPTION
     db.execute(
         f"INSERT INTO runs ({', '.join(columns)}) VALUES ({_marks(len(columns))}) "
         f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in columns)}",
-        [getattr(run, name) for name in _RUN_COLUMNS] + [json.dumps(getattr(run, name)) for name in _RUN_DOCUMENTS],
+        [getattr(run, name) for name in _RUN_COLUMNS] + [json.dumps(getattr(run, name)) for name in DESCRIPTION],
     )
 
 
@@ -213,10 +212,10 @@ def _delete_some(db: sqlite3.Connection, table: str, primary_key: str, owner: in
 
 def runs(db: sqlite3.Connection) -> list[StoredRun]:
     """All runs, oldest first."""
-    names = (*_RUN_COLUMNS, *_RUN_DOCUMENTS, "seq", "step")
+    names = (*_RUN_COLUMNS, *DESCRIPTION, "seq", "step")
     found = db.execute(
         f"""
-        SELECT {", ".join(_RUN_COLUMNS + _RUN_DOCUMENTS)},
+        SELECT {", ".join(_RUN_COLUMNS + DESCRIPTION)},
             coalesce((SELECT max(seq) FROM steps WHERE run = key), 0),
             coalesce((SELECT step FROM steps WHERE run = key ORDER BY seq DESC LIMIT 1), 0),
             coalesce((SELECT max(note) FROM log WHERE run = key), 0)
@@ -227,7 +226,7 @@ def runs(db: sqlite3.Connection) -> list[StoredRun]:
 
 
 def _stored_run(fields: dict[str, Any], note: int) -> StoredRun:
-    return StoredRun(RunInfo(**fields | {name: json.loads(fields[name]) for name in _RUN_DOCUMENTS}), note)
+    return StoredRun(RunInfo(**fields | {name: json.loads(fields[name]) for name in DESCRIPTION}), note)
 
 
 def lines(db: sqlite3.Connection, key: int, beyond: int, newest: int) -> list[LogEntry]:

@@ -12,7 +12,7 @@ from server.protocol import RESERVED_COLUMNS, STEP_METRICS, Layers, LogEntry, Ru
 from server.rollup import grid
 from server.rows import make_rows
 from server.schema import MIGRATIONS
-from server.sql import PURGED_ROWS, UnknownRunError, save_run
+from server.sql import PURGED_ROWS, UnknownRunError
 from server.store import CHUNK_ROWS, Store
 from server.writer import StoreError
 from tests.server.site import until
@@ -367,7 +367,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path):
     old = picture(7)
     with closing(sqlite3.connect(tmp_path / "s.db")) as db:
         db.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1;")
-        save_run(db, info())
+        db.execute("INSERT INTO runs VALUES (1, 'r1', 'a', 'running', '', 1.0, 2.0, 0, NULL, '{}', '{}', '[]')")
         db.execute("INSERT INTO layers VALUES (1, ?)", (old.model_dump_json(),))
         db.commit()
     with closing(Store(tmp_path / "s.db")) as store:

@@ -26,7 +26,9 @@
  * @property {string | null} workload
  * @property {Patch} config
  * @property {Patch} control  the clipper's effective configuration
+ * @property {{[name: string]: import("./schema.js").Property}} knobs  numbers of the training in `control`
  * @property {string[]} layers
+ * @property {number[]} sizes  elements of each layer
  */
 
 /**
