@@ -22,6 +22,7 @@ from clipcore.functional import (
     get_total_norm,
     gradient_clipping,
 )
+from clipcore.knobs import Knob
 from clipcore.notices import ClipWarning
 from clipcore.run import Run, connect
 from clipcore.stats import ClipStats
@@ -30,6 +31,7 @@ __all__ = [
     "ClipStats",
     "ClipWarning",
     "Clipper",
+    "Knob",
     "Run",
     "clip_grad_norm",
     "clip_grad_norm_",

@@ -1,7 +1,7 @@
 """The Clipper: measure -> rule -> apply -> ClipStats, with a configuration that any thread may change while it runs."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from clipcore.collect import collect
 from clipcore.controls import Controls
 from clipcore.exponents import Exponents
 from clipcore.gradients import Gradients
+from clipcore.knobs import Knob, knobs_by_name
 from clipcore.lockstep import Lockstep
 from clipcore.model import Model, Parameters
 from clipcore.notices import Notices
@@ -25,7 +26,7 @@ from clipcore.step import Outcome, clip_
 from clipcore.table import numbers_of, numbers_of_nothing
 
 #: What a saved Clipper consists of.
-STATE = frozenset({"step", "mode", "nonfinite", "values", "rule"})
+STATE = frozenset({"step", "mode", "nonfinite", "values", "knobs", "rule"})
 
 
 class Clipper:
@@ -44,6 +45,7 @@ class Clipper:
             for then holds on all of them from the same step on, one step later than it would alone. All of them must
             call `clip_()` equally often; each call broadcasts 8 bytes, which nobody waits for. The group's backend must
             work on host memory (gloo).
+        knobs: numbers of the training, such as its learning rate, that `update` changes too; see `clipcore.Knob`.
         exponents: twice a second, one block of elements in so many is counted by exponent (`ClipStats.exponents`); 1
             counts them all, 0 none.
         **values: the mode's own parameters.
@@ -77,12 +79,14 @@ class Clipper:
         scaler: torch.amp.GradScaler | None = None,
         nonfinite: str = "propagate",
         group: dist.ProcessGroup | None = None,
+        knobs: Iterable[Knob] = (),
         exponents: int = 64,
         **values: Any,
     ) -> None:
         self._model = Model.of(parameters)
         lockstep = Lockstep(group) if group is not None else None
-        self._controls = Controls(self._model, {"mode": mode, "nonfinite": nonfinite, **values}, lockstep)
+        defaults = Settings(knobs=knobs_by_name(knobs))
+        self._controls = Controls(self._model, defaults, {"mode": mode, "nonfinite": nonfinite, **values}, lockstep)
         self._step = 0
         self._rule: Rule | None = None
         self._captured: ClipStats | None = None  # what a CUDA graph fills in on each replay
@@ -96,9 +100,19 @@ class Clipper:
         return self._model.names
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many elements each parameter has."""
+        return tuple(parameter.numel() for parameter in self._model.parameters)
+
+    @property
     def config(self) -> dict[str, Any]:
-        """The effective configuration: mode, that mode's parameters, nonfinite."""
+        """The effective configuration: mode, that mode's parameters, nonfinite, knobs."""
         return self._controls.settings.config
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """What was declared of the training's own numbers; their values are in `config`."""
+        return tuple(self._controls.settings.knobs.values())
 
     @property
     def exponents(self) -> int:
@@ -112,7 +126,7 @@ class Clipper:
         brings back m's last values, and m's statistics start anew.
 
         Args:
-            **patch: `mode`, `nonfinite` and parameters of the (new) mode.
+            **patch: `mode`, `nonfinite`, parameters of the (new) mode, and knobs.
 
         Returns:
             A handle that says when it took effect.
@@ -173,6 +187,7 @@ class Clipper:
             "mode": settings.mode,
             "nonfinite": settings.nonfinite,
             "values": {mode: dict(values) for mode, values in settings.values.items()},
+            "knobs": dict(settings.turned),
             "rule": self._rule.state_dict() if self._rule else None,
         }
 
@@ -186,7 +201,7 @@ class Clipper:
         if missing := STATE - state.keys():
             raise ValueError(f"the state of a Clipper has {', '.join(sorted(STATE))}; this one lacks {sorted(missing)}")
         step = int(state["step"])
-        settings = Settings().restored(state["mode"], state["nonfinite"], state["values"])
+        settings = self._controls.settings.restored(state["mode"], state["nonfinite"], state["values"], state["knobs"])
         rule = RULES[settings.mode](settings.values[settings.mode], len(self.names))
         if state["rule"] is not None:
             rule.load_state_dict(state["rule"])

@@ -13,7 +13,8 @@ class Controls:
 
     Args:
         model: names the parameters that settings may name.
-        patch: makes the first settings from the defaults.
+        defaults: settings to start from.
+        patch: makes the first settings of them.
         lockstep: shares patches among ranks; None where each rank has its own.
 
     Attributes:
@@ -21,15 +22,13 @@ class Controls:
         frozen: only numbers may change, because a CUDA graph holds the operations.
     """
 
-    def __init__(self, model: Model, patch: dict[str, Any], lockstep: Lockstep | None) -> None:
+    def __init__(self, model: Model, defaults: Settings, patch: dict[str, Any], lockstep: Lockstep | None) -> None:
         self._model = model
         self._lockstep = lockstep
         self._lock = threading.Lock()
         self._waiting: list[tuple[Update, Settings]] = []
         self._obeyed: list[Update] = []  # in force, not yet in a record
-        self.settings = self._newest = self._patched(
-            Settings(), patch
-        )  # the newest are those with every patch that waits
+        self.settings = self._newest = self._patched(defaults, patch)  # the newest have every patch that waits
         self.frozen = False
 
     def submit(self, patch: dict[str, Any]) -> Update:

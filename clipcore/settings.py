@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from clipcore.knobs import Knob
 from clipcore.rules import RULES, Value
 
 NONFINITE = ("propagate", "raise", "skip", "zero")
@@ -17,6 +18,8 @@ class Settings:
         mode: the rule in force.
         nonfinite: "propagate", "raise", "skip" or "zero".
         values: mode -> parameter -> value, so that a mode that comes back finds its last values.
+        knobs: numbers of the training that are changed the same way, by name.
+        turned: the values of those knobs that have left their defaults.
     """
 
     mode: str = "norm"
@@ -24,11 +27,14 @@ class Settings:
     values: dict[str, dict[str, Value]] = field(
         default_factory=lambda: {mode: {p.name: p.default for p in rule.parameters} for mode, rule in RULES.items()}
     )
+    knobs: dict[str, Knob] = field(default_factory=dict)
+    turned: dict[str, Value] = field(default_factory=dict)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The effective configuration: mode, that mode's parameters, nonfinite."""
-        return {"mode": self.mode, **self.values[self.mode], "nonfinite": self.nonfinite}
+        """The effective configuration: mode, that mode's parameters, nonfinite, knobs."""
+        knobs = {name: self.turned.get(name, knob.default) for name, knob in self.knobs.items()}
+        return {"mode": self.mode, **self.values[self.mode], "nonfinite": self.nonfinite, **knobs}
 
     @property
     def structure(self) -> tuple[object, ...]:
@@ -58,20 +64,23 @@ class Settings:
         mode = _one_of("mode", parameters.pop("mode", self.mode), tuple(RULES))
         nonfinite = _one_of("nonfinite", parameters.pop("nonfinite", self.nonfinite), NONFINITE)
         declared = {parameter.name: parameter for parameter in RULES[mode].parameters}
-        for name in sorted(parameters.keys() - declared.keys()):
+        for name in sorted(parameters.keys() - declared.keys() - self.knobs.keys()):
             own = f"it has {', '.join(declared)}" if declared else "it has none"
-            raise ValueError(f"mode {mode!r} has no parameter {name!r}; {own}")
-        checked = {name: declared[name].check(value) for name, value in parameters.items()}
+            knobs = f", and the knobs are {', '.join(self.knobs)}" if self.knobs else ""
+            raise ValueError(f"mode {mode!r} has no parameter {name!r}; {own}{knobs}")
+        checked = {name: (declared | self.knobs)[name].check(value) for name, value in parameters.items()}
+        turned = {**self.turned, **{name: checked.pop(name) for name in checked.keys() & self.knobs.keys()}}
         values = {**self.values, mode: {**self.values[mode], **checked}}
-        return replace(self, mode=mode, nonfinite=nonfinite, values=values)
+        return replace(self, mode=mode, nonfinite=nonfinite, values=values, turned=turned)
 
-    @classmethod
-    def restored(cls, mode: str, nonfinite: str, values: Mapping[str, Mapping[str, Any]]) -> Self:
-        """Settings that were saved; raises like `patched`."""
-        settings = cls()
+    def restored(
+        self, mode: str, nonfinite: str, values: Mapping[str, Mapping[str, Any]], turned: Mapping[str, Any]
+    ) -> Self:
+        """Settings with these knobs that were saved; raises like `patched`."""
+        settings = type(self)(knobs=self.knobs)
         for saved_mode, saved in values.items():
             settings = settings.patched({"mode": saved_mode, **saved})
-        return settings.patched({"mode": mode, "nonfinite": nonfinite})
+        return settings.patched({"mode": mode, "nonfinite": nonfinite, **turned})
 
 
 class Update:

@@ -1,4 +1,4 @@
-"""What a rule declares about a parameter: the command line, the REST schema and the page's form follow from it."""
+"""What is declared about a parameter: the command line, the REST schema and the page's form follow from it."""
 
 import math
 from collections.abc import Sequence
@@ -10,10 +10,12 @@ Value = float | int | tuple[str, ...]
 
 MAX_STEPS = 1_000_000_000
 
+_LOW = {False: "minimum", True: "exclusiveMinimum"}  # in JSON Schema, by `above_minimum`
+
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a rule, with what is allowed.
+    """A parameter, of a rule or a knob of the training, with what is allowed.
 
     Attributes:
         name: as in `Clipper(**parameters)`.
@@ -75,10 +77,10 @@ class Parameter:
         described = {"title": self.name, "description": self.help, "unit": self.unit}
         if self.kind == "names":
             return {**described, "type": "array", "items": {"type": "string"}, "default": list(self._default_names)}
-        low = "exclusiveMinimum" if self.above_minimum else "minimum"
+        low = {} if self.minimum == -math.inf else {_LOW[self.above_minimum]: self.minimum}
         high = {} if self.maximum == math.inf else {"maximum": self.maximum}
         default = "Infinity" if self.default == math.inf else self.default
-        return {**described, "type": self.kind, low: self.minimum, **high, "default": default}
+        return {**described, "type": self.kind, **low, **high, "default": default}
 
     @property
     def _default_names(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from clipcore.knobs import Knob, knobs_by_name
 from clipcore.rules import RULES
 from clipcore.settings import Settings
 from clipcore.wire import decode_number
@@ -95,8 +96,13 @@ class Options(BaseModel):
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device must be auto or cpu on a machine without a CUDA device, got 'cuda'")
 
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """What of the training may be changed beside the clipping."""
+        return (Knob("lr", self.lr, "learning rate after the warm-up", above_minimum=True),)
+
     def _check_clipping(self) -> None:
-        settings = Settings().patched({"mode": self.mode})
+        settings = Settings(knobs=knobs_by_name(self.knobs)).patched({"mode": self.mode})
         allowed = dict.fromkeys([*type(self).model_fields, *settings.config])
         for name in self.__pydantic_extra__.keys() - allowed:
             raise ValueError(f"there is no option {name!r} in mode {self.mode!r}; there are {', '.join(allowed)}")

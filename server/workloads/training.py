@@ -31,20 +31,19 @@ class Training:
         self.windows = Windows(text.train.to(device), batch=options.batch, context=options.context, seed=options.seed)
         self.held_out = [held_out.sample() for _ in range(HELD_OUT_SAMPLES)]
         self.model, self.optimizer = workload.build(options, device)
-        self.clipper = Clipper(self.model, optimizer=self.optimizer, **options.clipping)
+        self.clipper = Clipper(self.model, optimizer=self.optimizer, knobs=options.knobs, **options.clipping)
 
     def loop(self, run: Run) -> None:
         """Train until the last step, or until the run is told to stop."""
         step = 0
         while step < self.options.steps and run.proceed():
             step += 1
-            lr = self.warm_up(step)
             loss = self.loss(*self.windows.sample())
             self.optimizer.zero_grad()
             loss.backward()
             self.follow_schedule(step)
             stats = self.clipper.clip_()
-            metrics: dict[str, float | Tensor] = {"loss": loss, "lr": lr}
+            metrics: dict[str, float | Tensor] = {"loss": loss, "lr": self.warm_up(step)}
             if step <= self.options.verify_steps:
                 metrics["verify_norm"] = gradient_norm(self.model)
             self.optimizer.step()
@@ -59,8 +58,8 @@ class Training:
                 self.clipper.update(**change.patch)
 
     def warm_up(self, step: int) -> float:
-        """Set and return the learning rate of a step."""
-        lr = self.options.lr * min(1.0, step / max(1, self.options.warmup))
+        """Set and return the learning rate of a step; the knob may have been turned for this very step."""
+        lr: float = self.clipper.config["lr"] * min(1.0, step / max(1, self.options.warmup))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         return lr

@@ -119,7 +119,7 @@ def test_the_trainer_introduces_itself(server, trainer):
     assert (hello["run"], hello["name"], hello["version"]) == (trainer.run.id, "tested", 1)
     assert hello["control"]["mode"] == "norm"
     assert hello["control"]["max_norm"] == 1.0
-    assert len(hello["layers"]) == 1
+    assert len(hello["layers"]) == len(hello["sizes"]) == 1
     assert hello["config"]["lr"] == 0.1
     assert server.headers["Authorization"] == "Bearer s3cret"
 

@@ -59,6 +59,24 @@ def test_a_worker_trains_its_steps_on_view_and_finishes(site, work):
     assert columns["lr"] == [1.0] * 30
 
 
+def test_the_learning_rate_is_a_knob(site, work):
+    """It is turned as the clipping is, in one patch with it, and the very step that obeys trains with it."""
+    process = work("rnn", lr=0.8)
+    wait_for_step(site, process, 3)
+    assert run(site)["knobs"]["lr"]["exclusiveMinimum"] == 0.0
+    applied = site.http.post("/api/runs/w1/control", json={"lr": 0.4, "max_norm": 0.25}).json()
+    assert (applied["config"]["lr"], applied["config"]["max_norm"]) == (0.4, 0.25)
+    wait_for_step(site, process, applied["step"])
+    columns = site.http.get("/api/runs/w1/series?metrics=lr,threshold").json()["columns"]
+    first = columns["step"].index(applied["step"])
+    assert list(zip(columns["lr"], columns["threshold"], strict=True))[first - 1 : first + 1] == [
+        (0.8, 0.5),
+        (0.4, 0.25),
+    ]
+    refused = site.http.post("/api/runs/w1/control", json={"lr": -1})
+    assert (refused.status_code, refused.json()["detail"]) == (422, "lr must be > 0, got -1")
+
+
 def test_a_worker_gives_way_to_the_dashboard(site, work):
     """It runs at low priority."""
     process = work("rnn")
