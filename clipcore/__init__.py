@@ -24,6 +24,7 @@ from clipcore.functional import (
 )
 from clipcore.knobs import Knob
 from clipcore.notices import ClipWarning
+from clipcore.replays import replay
 from clipcore.run import Run, connect
 from clipcore.stats import ClipStats
 
@@ -41,4 +42,5 @@ __all__ = [
     "connect",
     "get_total_norm",
     "gradient_clipping",
+    "replay",
 ]

@@ -1,14 +1,18 @@
 """What another threshold would have done to recorded steps: how many it clips, and how hard.
 
-The gradients are gone, but global-norm clipping needs only their norm: the curve is exact, not simulated.
+The gradients are gone, but global-norm clipping needs only their norm: the curve is exact, not simulated. A rule with
+memory is run over the norms once more.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from math import floor, isfinite, log10
+from math import floor, fsum, isfinite, log10
 from operator import itemgetter
+from typing import Any
+
+from clipcore import replay
 
 #: What the engine adds to a norm before it divides by it, as torch does.
 EPS = 1e-6
@@ -46,6 +50,33 @@ class Suggestion:
     threshold: float
     clipped: float
     sentence: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a rule whose threshold moves would have done to recorded steps; None: there is nothing to tell it by."""
+
+    steps: int  # with a finite norm
+    clipped: float | None  # share of them
+    coef: float | None  # mean over them
+    lowest: float | None  # of the thresholds
+    highest: float | None
+    newest: float | None
+
+
+def effect_of(norms: Sequence[float], mode: str, parameters: Mapping[str, Any]) -> Effect:
+    """The effect of a mode's rule on steps with these norms, in order; raises as `clipcore.replay` does."""
+    told = replay(norms, mode, **parameters)
+    coefs = [coef for norm, coef in zip(norms, told.coef, strict=True) if isfinite(norm)]
+    thresholds = [threshold for threshold in told.threshold if isfinite(threshold)]
+    return Effect(
+        steps=len(coefs),
+        clipped=sum(coef < 1 for coef in coefs) / len(coefs) if coefs else None,
+        coef=fsum(coefs) / len(coefs) if coefs else None,
+        lowest=min(thresholds, default=None),
+        highest=max(thresholds, default=None),
+        newest=thresholds[-1] if thresholds else None,
+    )
 
 
 def finite_in_order(values: Sequence[float | None]) -> list[float]:

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, HTTPException, Query
+from fastapi import APIRouter, Body, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import JsonValue
 from starlette.responses import Response
@@ -18,9 +18,11 @@ from server.routes.replies import HubOf, Reply, Steering, StoreOf, WireResponse
 from server.trainer import Refusal
 from server.whatif import (
     Curve,
+    Effect,
     Histogram,
     Suggestion,
     clamping_curve,
+    effect_of,
     finite_in_order,
     histogram,
     scaling_curve,
@@ -32,6 +34,9 @@ router = APIRouter(prefix="/api/runs")
 #: A request is answered "pending" after so long; a paused training obeys when it goes on.
 ANSWER_TIMEOUT_S = 5.0
 MAX_POINTS = 100_000
+#: A replay takes about 0.1 ms a step.
+REPLAYED_STEPS = 10_000
+_REPLAY_RANGE = ("mode", "first", "last")
 MAX_SEQ = 2**53 - 1
 
 
@@ -55,6 +60,12 @@ class WhatIf(Reply):
     curve: Curve
     histogram: Histogram | None
     suggestions: list[Suggestion]
+
+
+class ReplayReply(Reply):
+    """What an adaptive mode would have done."""
+
+    effect: Effect
 
 
 class LayersReply(Reply):
@@ -126,6 +137,28 @@ def whatif(
     )
 
 
+@router.get("/{run_id}/replay", response_model=ReplayReply)
+def replay(
+    run_id: str,
+    request: Request,
+    store: StoreOf,
+    mode: Annotated[str, Query(description="autoclip or zclip")],
+    first: Annotated[int, Query(ge=0, le=MAX_SEQ, description="first seq")] = 0,
+    last: Annotated[int, Query(ge=0, le=MAX_SEQ, description="last seq")] = MAX_SEQ,
+) -> Response:
+    """What an adaptive mode would have done, from fresh statistics; of a longer range, to its newest 10,000 steps.
+
+    Any further query parameter is one of the mode's own, such as `percentile=20`.
+    """
+    recorded = store.newest(run_id, "norm", first, last, REPLAYED_STEPS)
+    norms = [norm for norm in reversed(recorded) if norm is not None]
+    parameters = {name: _number(text) for name, text in request.query_params.items() if name not in _REPLAY_RANGE}
+    try:
+        return WireResponse(ReplayReply(effect=effect_of(norms, mode, parameters)))
+    except (TypeError, ValueError) as error:
+        raise HTTPException(422, str(error)) from None
+
+
 @router.get("/{run_id}/events", response_model=Events)
 def events(run_id: str, store: StoreOf, after: Annotated[int, Query(ge=0, le=MAX_SEQ)] = 0) -> Response:
     """The change log, from the line beyond `after`."""
@@ -174,6 +207,14 @@ async def control(run_id: str, patch: Annotated[Patch, Body()], hub: HubOf) -> R
 async def command(run_id: str, command: Annotated[Command, Body(embed=True)], hub: HubOf) -> Response:
     """Pause, resume, single-step or stop the training loop."""
     return await _ask(hub, run_id, command)
+
+
+def _number(text: str) -> float | str:
+    """A query parameter's number; what is none stays text, and the rule says what it wants instead."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _attachment(name: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+import clipcore
 from server.routes import runs
 from tests.server.site import steps
 
@@ -123,6 +124,40 @@ def test_what_if_of_a_clamp_claims_no_coefficient(history):
         "histogram": None,
         "suggestions": [],
     }
+
+
+def test_an_adaptive_mode_is_replayed_over_a_range(history):
+    """By the engine's own rule, with the parameters that are asked for; a norm that is not finite counts nowhere."""
+    norms = [math.sin(n / 50) for n in range(50, 150)]
+    told = clipcore.replay(norms, "autoclip", percentile=40, window=50)
+    asked = {"mode": "autoclip", "percentile": 40, "window": 50, "first": 51, "last": 150}
+    effect = get(history, "/long/replay", **asked).json()["effect"]
+    assert effect["coef"] == pytest.approx(sum(told.coef) / 100)
+    assert effect["clipped"] == sum(coef < 1 for coef in told.coef) / 100
+    assert (effect["lowest"], effect["highest"]) == (min(told.threshold), max(told.threshold))
+    assert effect["newest"] == told.threshold[-1]
+    assert get(history, "/short/replay", mode="zclip").json()["effect"]["steps"] == 1
+
+
+def test_a_replay_without_steps_tells_nothing(history):
+    """Rather than a zero or an error."""
+    effect = get(history, "/long/replay", mode="zclip", first=20_000).json()["effect"]
+    assert effect == {"steps": 0, "clipped": None, "coef": None, "lowest": None, "highest": None, "newest": None}
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ({"mode": "adagc"}, "mode must be one of autoclip, zclip to be replayed from norms alone, got 'adagc'"),
+        ({"mode": "zclip", "z": "-1"}, "z must be > 0, got -1.0"),
+        ({"mode": "zclip", "z": "much"}, "z must be a number > 0, got 'much'"),
+        ({"mode": "zclip", "percentile": 5}, "mode 'zclip' has no parameter 'percentile'"),
+    ],
+)
+def test_a_replay_that_makes_no_sense_is_refused(history, query, sentence):
+    """In the engine's own words."""
+    answer = get(history, "/long/replay", **query)
+    assert (answer.status_code, answer.json()["detail"][: len(sentence)]) == (422, sentence)
 
 
 def test_events_are_the_change_log(history):
