@@ -1,5 +1,6 @@
 """Where tensors lie in memory: dense or not, shared or not. Nothing here reads an element."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -57,7 +58,7 @@ def find_overlap(tensors: Sequence[Tensor]) -> tuple[int, int] | None:
         if tensor.numel()
     )
     for cluster in _clusters(stretches):
-        if len(cluster) > 1 and (pair := _shared_byte(tensors, cluster)):
+        if len(cluster) > 1 and (pair := _sharing(tensors, cluster)):
             return pair
     return None
 
@@ -78,17 +79,22 @@ def _clusters(stretches: Iterable[Stretch]) -> Iterable[list[Stretch]]:
     yield cluster
 
 
-def _shared_byte(tensors: Sequence[Tensor], cluster: list[Stretch]) -> tuple[int, int] | None:
-    """Paint each tensor's bytes on a map of the cluster: exact for any strides, and met only by interleaved views."""
-    first = cluster[0][0]
-    painted = torch.full((max(end for _, end, _ in cluster) - first,), -1, dtype=torch.int32)
-    for start, _, position in cluster:
-        tensor = tensors[position]
-        size = tensor.element_size()
-        place = painted.as_strided(
-            (*tensor.shape, size), (*(stride * size for stride in tensor.stride()), 1), start - first
-        )
-        if (other := int(place.max())) >= 0:
-            return min(other, position), max(other, position)
-        place.fill_(position)
+def _sharing(tensors: Sequence[Tensor], cluster: Sequence[Stretch]) -> tuple[int, int] | None:
+    """Paint one tensor after the other on a map of the cluster: exact for any strides, met only by interleaved views.
+
+    A place on the map is as many bytes as divide all distances and sizes: one element, as a rule.
+    """
+    first, end = cluster[0][0], max(end for _, end, _ in cluster)
+    unit = math.gcd(*(start - first for start, _, _ in cluster), *(tensors[p].element_size() for _, _, p in cluster))
+    painted = torch.zeros((end - first) // unit, dtype=torch.bool)
+    for number, stretch in enumerate(cluster):
+        start, _, position = stretch
+        size = tensors[position].element_size() // unit
+        strides = (*(stride * size for stride in tensors[position].stride()), 1)
+        place = painted.as_strided((*tensors[position].shape, size), strides, (start - first) // unit)
+        if place.any():
+            if number == 1:
+                return min(position, cluster[0][2]), max(position, cluster[0][2])
+            return next(pair for other in cluster[:number] if (pair := _sharing(tensors, [other, stretch])))
+        place.fill_(True)
     return None

@@ -48,6 +48,9 @@ def test_span_reaches_to_the_end_of_the_last_element():
         (lambda x: [x, x[3:4]], (0, 1)),
         (lambda x: [x[::2], x[1::2], x[14:15]], (0, 2)),
         (lambda x: [x[:4], x[3:].view(torch.int32)], (0, 1)),
+        (lambda x: [x[::2], x.view(torch.float16)[2::4], x.view(torch.float16)[3::4]], None),
+        (lambda x: [x[::2], x[1::2].view(torch.int32), x.view(torch.uint8)[63:]], (1, 2)),
+        (lambda x: [x.view(torch.uint8)[1:5].view(4, 1), x.view(torch.uint8)[::5]], None),
     ],
 )
 def test_overlap_is_found_to_the_byte(cut, pair):
