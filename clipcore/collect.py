@@ -45,7 +45,7 @@ def collect_tensors(tensors: Sequence[Tensor]) -> Gradients | None:
     if (ordinary := _ordinary(tensors, owners, len(tensors))) is not None:
         return ordinary
     found = [_readable(tensor, _number(position)) for position, tensor in enumerate(tensors)]
-    return _distinct(tensors, found, owners, len(tensors), _number)
+    return _distinct(tensors, found, owners, len(tensors))
 
 
 def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> Gradients | None:
@@ -89,7 +89,10 @@ def _collect_any(parameters: Sequence[Tensor], name_of: Callable[[int], str]) ->
             sources.append(source)
             found.append(_writable(source, name_of(position)))
             owners.append(position)
-    return _distinct(sources, found, owners, len(parameters), name_of)
+    gradients = _distinct(sources, found, owners, len(parameters))
+    if gradients is not None:
+        _refuse_overlap(gradients, name_of)
+    return gradients
 
 
 def _gradient(parameter: Tensor, name: str) -> Tensor | None:
@@ -130,12 +133,15 @@ def _readable(source: Tensor, name: str) -> Tensor:
     return source
 
 
+def _refuse_overlap(gradients: Gradients, name_of: Callable[[int], str]) -> None:
+    for group in gradients.groups:
+        if pair := find_overlap(group.tensors):
+            one, other = (name_of(gradients.owners[group.positions[i]]) for i in pair)
+            raise ValueError(f"the gradients of {one} and {other} overlap in memory: clone one of them first")
+
+
 def _distinct(
-    sources: Sequence[Tensor],
-    found: Sequence[Tensor],
-    owners: Sequence[int],
-    count: int,
-    name_of: Callable[[int], str],
+    sources: Sequence[Tensor], found: Sequence[Tensor], owners: Sequence[int], count: int
 ) -> Gradients | None:
     """Each piece of memory once; None without any."""
     if not found:
@@ -145,15 +151,10 @@ def _distinct(
         key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (id(tensor),)
         unique.setdefault(key, position)
     tensors, first_owners = [found[p] for p in unique.values()], [owners[p] for p in unique.values()]
-    groups = _groups(tensors)
-    for group in groups:
-        if pair := find_overlap(group.tensors):
-            one, other = (name_of(first_owners[group.positions[i]]) for i in pair)
-            raise ValueError(f"the gradients of {one} and {other} overlap in memory: clone one of them first")
     double = any(tensor.dtype in (torch.float64, torch.complex128) for tensor in tensors)
     shards = Shards([sources[p] for p in unique.values()], tensors)
     return Gradients(
-        tensors, first_owners, count, groups, double=double, elements=shards.elements, shards=shards or None
+        tensors, first_owners, count, _groups(tensors), double=double, elements=shards.elements, shards=shards or None
     )
 
 

@@ -5,6 +5,7 @@ nothing, a negative or NaN bound is refused, norms neither overflow nor underflo
 everywhere, and clamping says how much it clamped.
 """
 
+import contextlib
 import math
 from collections.abc import Iterable
 
@@ -46,7 +47,7 @@ def clip_grad_norm_(
 
     Raises:
         ValueError: `max_norm` is negative or NaN, or gradients overlap partly or cannot be written in place.
-        TypeError: a gradient has a dtype or layout that cannot be clipped.
+        TypeError: a gradient has a dtype or layout that cannot be clipped, or an argument is no number.
         RuntimeError: the norm is not finite and `error_if_nonfinite` is set; gradients are unchanged.
 
     Example:
@@ -60,7 +61,7 @@ def clip_grad_norm_(
     Source: Pascanu et al. 2013, https://arxiv.org/abs/1211.5063
     """
     max_norm = _bound("max_norm", max_norm)
-    norm_type = float(norm_type)
+    norm_type = _number("norm_type", norm_type, "or 'inf'")
     gradients = collect(listed(parameters))
     if gradients is None:
         return torch.tensor(0.0)
@@ -92,7 +93,7 @@ def clip_grad_value_(
 
     Raises:
         ValueError: `clip_value` is negative or NaN, or gradients overlap partly or cannot be written in place.
-        TypeError: a gradient has a dtype or layout that cannot be clipped.
+        TypeError: a gradient has a dtype or layout that cannot be clipped, or an argument is no number.
 
     Example:
         >>> w = torch.nn.Parameter(torch.zeros(3))
@@ -130,14 +131,14 @@ def get_total_norm(
 
     Raises:
         RuntimeError: the norm is not finite and `error_if_nonfinite` is set.
-        TypeError: a tensor has a dtype or layout that cannot be measured.
+        TypeError: a tensor has a dtype or layout that cannot be measured, or `norm_type` is no number.
 
     Example:
         >>> get_total_norm([torch.tensor([3.0]), torch.tensor([4.0])])
         tensor(5.)
     """
-    norm_type = float(norm_type)
-    gradients = collect_tensors(listed(tensors))
+    norm_type = _number("norm_type", norm_type, "or 'inf'")
+    gradients = collect_tensors([tensors] if isinstance(tensors, Tensor) else list(tensors))
     if gradients is None:
         return torch.tensor(0.0)
     total = combine(gradients.measure(norm_type).norm, norm_type)
@@ -163,7 +164,7 @@ def clip_grads_with_norm_(
 
     Raises:
         ValueError: `max_norm` is negative or NaN, or gradients overlap partly or cannot be written in place.
-        TypeError: a gradient has a dtype or layout that cannot be clipped.
+        TypeError: a gradient has a dtype or layout that cannot be clipped, or an argument is no number.
 
     Example:
         >>> w = torch.nn.Parameter(torch.zeros(2))
@@ -205,10 +206,18 @@ clip_grad_value = clip_grad_value_
 
 
 def _bound(name: str, value: float) -> float:
-    value = float(value)
-    if not value >= 0:
-        raise ValueError(f"{name} must be >= 0, got {value}")
-    return value
+    number = _number(name, value, ">= 0")
+    if not number >= 0:
+        raise ValueError(f"{name} must be >= 0, got {value!r}")
+    return number
+
+
+def _number(name: str, value: float, allowed: str) -> float:
+    """Whatever torch takes as a number, but no bool."""
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):
+        if not isinstance(value, bool):
+            return float(value)
+    raise TypeError(f"{name} must be a number {allowed}, got {value!r}")
 
 
 def _scale_to_(gradients: Gradients, max_norm: float, total: Tensor, norms: Tensor, norm_type: float) -> None:

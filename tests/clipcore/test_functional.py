@@ -1,7 +1,9 @@
 """torch's own cases for its four functions hold with ours in their place; the edges where ours are better hold too."""
 
+import decimal
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -271,6 +273,15 @@ class TestGetTotalNorm:
         """Expanded memory has a norm, though it cannot be clipped in place."""
         assert get_total_norm([torch.full((1,), 3.0).expand(4)]) == 6.0
 
+    def test_measures_tensors_that_overlap(self):
+        """Each as a whole: reading does no harm."""
+        memory = torch.full((5,), 2.0)
+        assert get_total_norm([memory[:4], memory[1:]]) == math.sqrt(32)
+
+    def test_an_exhausted_generator_has_norm_zero(self):
+        """Without a word about clipping, as in torch."""
+        assert get_total_norm(tensor for tensor in []) == 0.0
+
     @pytest.mark.parametrize("value", [math.inf, math.nan])
     def test_error_if_nonfinite(self, value):
         """With the error text of torch."""
@@ -308,6 +319,37 @@ class TestClipGradsWithNorm:
     def test_without_gradients_it_does_nothing(self):
         """As in torch."""
         clip_grads_with_norm_([nn.Parameter(torch.ones(2))], 1.0, torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("wrong", [True, "x", None, [1.0], torch.ones(2), np.ones(2)])
+class TestArguments:
+    """What is no number is refused by name and value, before anything is changed."""
+
+    @pytest.mark.parametrize("clip", [clip_grad_norm_, clip_grad_value_])
+    def test_bounds(self, wrong, clip):
+        """The two that measure or clamp."""
+        parameters = with_grads(torch.tensor([3.0, 4.0]))
+        with pytest.raises(TypeError, match=r"(max_norm|clip_value) must be a number >= 0, got .*(True|1|x|None)"):
+            clip(parameters, wrong)
+        assert torch.equal(parameters[0].grad, torch.tensor([3.0, 4.0]))
+
+    def test_the_bound_of_a_known_norm(self, wrong):
+        """The one that scales."""
+        with pytest.raises(TypeError, match=r"max_norm must be a number >= 0, got"):
+            clip_grads_with_norm_(with_grads(torch.ones(2)), wrong, torch.tensor(1.0))
+
+    def test_norm_types(self, wrong):
+        """Text is for torch's 'inf'."""
+        with pytest.raises(TypeError, match=r"norm_type must be a number or 'inf', got"):
+            get_total_norm([torch.ones(2)], wrong)
+
+
+@pytest.mark.parametrize("number", [np.float32(5), np.array(5), torch.tensor(5.0), decimal.Decimal(5)])
+def test_whatever_torch_takes_as_a_number_is_one(number):
+    """A norm type too."""
+    parameters = with_grads(torch.tensor([30.0, 40.0]))
+    clip_grad_norm_(parameters, number, norm_type=number)
+    torch.testing.assert_close(get_total_norm([parameters[0].grad], 5.0), torch.tensor(5.0))
 
 
 def test_plain_names_are_the_same_functions():
