@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -83,6 +83,9 @@ class Clipper:
         exponents: int = 64,
         **values: Any,
     ) -> None:
+        _require("optimizer", optimizer, torch.optim.Optimizer)
+        _require("scaler", scaler, torch.amp.GradScaler)
+        self._exponents = Exponents(exponents)
         self._model = Model.of(parameters)
         lockstep = Lockstep(group) if group is not None else None
         defaults = Settings(knobs=knobs_by_name(knobs))
@@ -92,7 +95,6 @@ class Clipper:
         self._captured: ClipStats | None = None  # what a CUDA graph fills in on each replay
         self._notices = Notices(self._model.parameters, optimizer, scaler, group)
         self._skipper = StepSkipper(optimizer) if optimizer is not None else None
-        self._exponents = Exponents(exponents)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -122,8 +124,8 @@ class Clipper:
     def update(self, /, **patch: Any) -> Update:
         """Change the configuration from the next `clip_()` on; from any thread.
 
-        A patch is atomic. It is checked against the configuration with all patches that still wait, so `update(mode=m)`
-        brings back m's last values, and m's statistics start anew.
+        A patch is atomic. It is checked against the configuration with all patches that still wait. A mode that comes
+        back has its last values and fresh statistics; naming the mode in force changes neither.
 
         Args:
             **patch: `mode`, `nonfinite`, parameters of the (new) mode, and knobs.
@@ -151,6 +153,8 @@ class Clipper:
             ValueError: gradients overlap partly or cannot be written in place.
             TypeError: a gradient has a dtype or layout that cannot be clipped.
         """
+        if self._skipper:
+            self._skipper.judge(None)  # the last verdict was on other gradients
         with torch.no_grad():
             gradients = collect(self._model.parameters, self.names)
             if gradients is not None and _capturing(gradients):
@@ -208,6 +212,12 @@ class Clipper:
         self._controls.restore(settings)
         self._step, self._rule = step, rule
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Clipper belongs to live parameters and cannot be copied or pickled: save its state_dict(), and load "
+            "that into a Clipper made for the other parameters"
+        )
+
     def _obey(self, step: int) -> None:
         """Put the waiting patches into force; a rule whose operations they change starts anew."""
         before = self._controls.settings
@@ -221,8 +231,8 @@ class Clipper:
     def _clip_(self, gradients: Gradients) -> Outcome:
         nonfinite = self._controls.settings.nonfinite
         outcome = clip_(self._model, gradients, self._ready_rule(gradients.device), nonfinite)
-        if self._skipper:
-            self._skipper.judge(outcome.skipped if nonfinite == "skip" else None)
+        if self._skipper and nonfinite == "skip":
+            self._skipper.judge(outcome.skipped)
         return outcome
 
     def _capture(self, gradients: Gradients) -> ClipStats:
@@ -260,6 +270,11 @@ class Clipper:
         if known is not None:
             rule.load_state_dict(known.state)
         return rule
+
+
+def _require(name: str, value: object, kind: type) -> None:
+    if not (value is None or isinstance(value, kind)):
+        raise TypeError(f"{name} must be of type {kind.__name__}, got {value!r}")
 
 
 def _capturing(gradients: Gradients) -> bool:

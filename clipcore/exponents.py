@@ -1,6 +1,7 @@
 """How large gradients are, element by element: now and then a histogram of their exponents."""
 
 import time
+from typing import SupportsIndex
 
 from torch import Tensor
 
@@ -14,12 +15,15 @@ class Exponents:
 
     Args:
         every: looks at one block of elements in so many; 0 never.
+
+    Raises:
+        ValueError: `every` is negative or no whole number.
     """
 
     def __init__(self, every: int) -> None:
-        if every < 0:
-            raise ValueError(f"exponents must be >= 0, got {every}")
-        self.every = every
+        if isinstance(every, bool) or not isinstance(every, SupportsIndex) or every < 0:
+            raise ValueError(f"exponents must be a whole number >= 0, got {every!r}")
+        self.every = int(every)
         self._due = 0.0
 
     def sample(self, gradients: Gradients) -> Tensor | None:

@@ -31,7 +31,7 @@ class Model:
         named: dict[str, Tensor] = {}
         known: set[int] = set()
         for name, tensor in _pairs(parameters):
-            if name in named:
+            if named.get(name, tensor) is not tensor:
                 raise ValueError(f"`parameters` has two tensors named {name!r}")
             if id(tensor) not in known:
                 known.add(id(tensor))
@@ -60,8 +60,9 @@ def _pairs(parameters: Parameters) -> Iterable[tuple[str, Tensor]]:
     if isinstance(parameters, nn.Module):
         yield from parameters.named_parameters()
         return
-    for number, parameter in enumerate(listed(parameters)):
-        name, tensor = parameter if isinstance(parameter, tuple) else (str(number), parameter)
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"`parameters` must be a module, tensors or (name, tensor) pairs, got {parameter!r}")
-        yield name, tensor
+    for number, parameter in enumerate(listed(parameters) if isinstance(parameters, Iterable) else [parameters]):
+        match parameter if isinstance(parameter, tuple) else (str(number), parameter):
+            case (str() as name, Tensor() as tensor):
+                yield name, tensor
+            case _:
+                raise TypeError(f"`parameters` must be a module, tensors or (name, tensor) pairs, got {parameter!r}")

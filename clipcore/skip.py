@@ -32,7 +32,7 @@ class StepSkipper:
         optimizer.register_step_post_hook(weakly(self._after_step))
 
     def judge(self, skipped: Tensor | None) -> None:
-        """Take the verdict on the gradients of the coming step, 0-d: not 0 to skip it; None when there is none."""
+        """Take the verdict on the gradients of the coming step, 0-d: not 0 to skip it; None while there is none."""
         self._show()  # a step that raised never came to its end
         self._skipped = skipped
 

@@ -23,23 +23,23 @@ class Outcome:
         before: the measurements before.
         total: joint norm before, 0-d float64.
         written: (n,) float64, norms after.
+        changed: (n,) bool, which gradients are not what they were; None for none.
         threshold: bound in force, 0-d float64.
         skipped: 1.0 when the gradients were left alone because they are not finite, 0-d float64.
         nothing: 0.0, 0-d float64.
         norm_type: p of the norms.
         clamped: (n,) int64, elements that a clamp changed; None for a rule that does not clamp.
-        units: (n,) int64, output rows that were scaled; None for a rule that scales no rows.
     """
 
     before: Measured
     total: Tensor
     written: Tensor
+    changed: Tensor | None
     threshold: Tensor
     skipped: Tensor
     nothing: Tensor
     norm_type: float = 2.0
     clamped: Tensor | None = None
-    units: Tensor | None = None
 
 
 class Guard(NamedTuple):
@@ -76,14 +76,16 @@ def clip_(model: Model, gradients: Gradients, rule: Rule, nonfinite: str) -> Out
     guard = _guard(nonfinite, before, total, [model.names[owner] for owner in gradients.owners])
     if isinstance(rule, ClipValue | AGC):
         return _bend_(model, gradients, rule, guard)
+    changed: Tensor | None
     if isinstance(rule, ScalingRule):
         coef, threshold = rule.decide(Norms(gradients.spread(before.norm, 0.0), total, gradients.present))
         coef = gradients.gather(coef)
         coef = coef if guard is None else guard.coefficient(coef)
-        written = gradients.scale_(coef, before.norm, rule.norm_type)
+        written, changed = _scale_(gradients, coef, before.norm, rule.norm_type)
     else:
-        threshold, written = rule.threshold, _fill_(gradients, before.norm, guard, rule)
-    return Outcome(before, total, written, threshold, _skipped(guard, rule), rule.zero, rule.norm_type)
+        threshold = rule.threshold
+        written, changed = _fill_(gradients, before.norm, None, guard, rule)
+    return Outcome(before, total, written, changed, threshold, _skipped(guard, rule), rule.zero, rule.norm_type)
 
 
 def _bend_(model: Model, gradients: Gradients, rule: ClipValue | AGC, guard: Guard | None) -> Outcome:
@@ -91,25 +93,35 @@ def _bend_(model: Model, gradients: Gradients, rule: ClipValue | AGC, guard: Gua
     bound = rule.values[rule.bound] if guard is None else guard.bound(rule.values[rule.bound])
     if isinstance(rule, ClipValue):
         done = gradients.clamp_(bound)
-        clamped, units = done.count, None
     else:
         done = clip_units_(model, gradients, bound, rule.values["eps"], rule.structure["exclude"])
-        clamped, units = None, done.count
+    written, changed = _fill_(gradients, done.norm, done.count > 0, guard, rule)
     return Outcome(
         before=done.before,
         total=combine(done.before.norm),
-        written=_fill_(gradients, done.norm, guard, rule),
+        written=written,
+        changed=changed,
         threshold=rule.threshold,
         skipped=_skipped(guard, rule),
         nothing=rule.zero,
-        clamped=clamped,
-        units=units,
+        clamped=done.count if isinstance(rule, ClipValue) else None,
     )
 
 
-def _fill_(gradients: Gradients, norm: Tensor, guard: Guard | None, rule: Rule) -> Tensor:
-    """Set gradients to zero if the guard says so; the norms as written."""
-    return norm if guard is None or not guard.zero else gradients.scale_(guard.coefficient(rule.one), norm)
+def _scale_(gradients: Gradients, coef: Tensor, norm: Tensor, norm_type: float = 2.0) -> tuple[Tensor, Tensor]:
+    """Multiply in place; the norms as written, and which gradients that changed."""
+    written = gradients.scale_(coef, norm, norm_type)
+    return written, (coef != 1) & (written != norm)  # NaN differs from itself, 0 scaled is 0
+
+
+def _fill_(
+    gradients: Gradients, norm: Tensor, changed: Tensor | None, guard: Guard | None, rule: Rule
+) -> tuple[Tensor, Tensor | None]:
+    """Set gradients to zero if the guard says so; the norms as written, and which gradients have changed by now."""
+    if guard is None or not guard.zero:
+        return norm, changed
+    written, filled = _scale_(gradients, guard.coefficient(rule.one), norm)
+    return written, filled if changed is None else filled | changed
 
 
 def _skipped(guard: Guard | None, rule: Rule) -> Tensor:

@@ -17,10 +17,6 @@ def numbers_of(outcome: Outcome, elements: int) -> Tensor:
     """
     before, total, nothing = outcome.before, outcome.total, outcome.nothing
     written = combine(outcome.written, outcome.norm_type)
-    changed = outcome.written < before.norm
-    for count in (outcome.clamped, outcome.units):
-        if count is not None:
-            changed |= count > 0
     clamped = nothing if outcome.clamped is None else outcome.clamped.sum(dtype=torch.float64)
     columns = (
         outcome.threshold,
@@ -29,7 +25,7 @@ def numbers_of(outcome: Outcome, elements: int) -> Tensor:
         ratio(written, total),
         clamped,
         nothing if outcome.clamped is None else clamped / max(1, elements),
-        changed.sum(dtype=torch.float64),
+        nothing if outcome.changed is None else outcome.changed.sum(dtype=torch.float64),
         before.nonfinite.sum(dtype=torch.float64),
         before.max_abs.max(),
         outcome.skipped,
@@ -58,4 +54,4 @@ def layers_of(outcome: Outcome | None, owners: Sequence[int], count: int) -> Ten
 
 def ratio(written: Tensor, norm: Tensor) -> Tensor:
     """The coefficient that a norm shows: 1 if it was 0, NaN if it is not finite."""
-    return torch.where(norm == 0, 1.0, written / norm + 0 * norm)
+    return torch.where(norm == 0, 1.0, torch.addcdiv(norm - norm, written, norm))

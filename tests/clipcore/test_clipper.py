@@ -1,8 +1,11 @@
 """The Clipper: what it clips, what it says of it, and how it is steered while it runs."""
 
+import copy
 import math
+import pickle
 import threading
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -106,6 +109,21 @@ class TestStats:
         assert stats.nonfinite == 3
         assert stats.first_nonfinite == "1"
 
+    @pytest.mark.parametrize("mode", RULES)
+    @pytest.mark.parametrize("policy", ["propagate", "skip", "zero"])
+    @pytest.mark.parametrize("bad", [math.nan, math.inf])
+    def test_clipped_tensors_are_those_that_changed_also_when_norms_are_not_finite(self, mode, policy, bad):
+        """A NaN coefficient changes all that it multiplies; zeroing changes what was not zero."""
+        parameters = model_with(torch.full((2,), 1e-6), torch.tensor([1e-6, bad]), torch.zeros(2), torch.zeros(0))
+        before = [parameter.grad.clone() for parameter in parameters]
+        stats = Clipper(parameters, mode, nonfinite=policy).clip_()
+        same = [torch.allclose(p.grad, g, 0, 0, equal_nan=True) for p, g in zip(parameters, before, strict=True)]
+        assert stats.clipped_tensors == same.count(False)
+
+    def test_a_nan_norm_changes_every_tensor(self):
+        """As the coefficient is NaN too."""
+        assert Clipper(model_with(torch.ones(2), torch.tensor([1.0, math.nan]))).clip_().clipped_tensors == 2
+
     def test_parameters_without_gradient_keep_their_place(self):
         """Their layer shows norm 0, coefficient 1."""
         parameters = [nn.Parameter(torch.zeros(2)) for _ in range(3)]
@@ -156,7 +174,7 @@ class TestParameters:
     def test_pairs_give_names_and_tensors_get_numbers(self):
         """A lone tensor too."""
         one, other = model_with(torch.ones(1), torch.ones(1))
-        assert Clipper([("a", one), ("b", other), ("again", one)]).names == ("a", "b")
+        assert Clipper([("a", one), ("b", other), ("again", one), ("a", one)]).names == ("a", "b")
         assert Clipper([one, other, one]).names == ("0", "1")
         assert Clipper(one).names == ("0",)
 
@@ -170,8 +188,9 @@ class TestParameters:
         one, other = model_with(torch.ones(1), torch.ones(1))
         with pytest.raises(ValueError, match="two tensors named 'a'"):
             Clipper([("a", one), ("a", other)])
-        with pytest.raises(TypeError, match=r"must be a module, tensors or .* got 3"):
-            Clipper([one, 3])
+        for wrong in (3, [one, 3], [(3, one)], [("a", one, other)]):
+            with pytest.raises(TypeError, match=r"`parameters` must be a module, tensors or .* got .*3|tensor"):
+                Clipper(wrong)
 
     def test_wrong_settings_are_refused(self):
         """Each with what is allowed."""
@@ -184,6 +203,23 @@ class TestParameters:
             Clipper(parameters, "value", max_norm=1.0)
         with pytest.raises(ValueError, match=r"exclude has 'head', which is the name of no parameter"):
             Clipper(parameters, "agc", exclude=["head"])
+
+    @pytest.mark.parametrize(
+        ("wrong", "error", "text"),
+        [
+            ({"exponents": -1}, ValueError, "exponents must be a whole number >= 0, got -1"),
+            ({"exponents": 1.5}, ValueError, "exponents must be a whole number >= 0, got 1.5"),
+            ({"exponents": "all"}, ValueError, "exponents must be a whole number >= 0, got 'all'"),
+            ({"optimizer": "adam"}, TypeError, "optimizer must be of type Optimizer, got 'adam'"),
+            ({"scaler": 1024.0}, TypeError, "scaler must be of type GradScaler, got 1024.0"),
+            ({"mode": np.array(["norm", "value"])}, ValueError, "mode must be one of off, norm, "),
+            ({"nonfinite": ["skip"]}, ValueError, r"nonfinite must be one of propagate, .* got \['skip'\]"),
+        ],
+    )
+    def test_wrong_arguments_are_refused_by_name(self, wrong, error, text):
+        """At once, with the value and what is allowed."""
+        with pytest.raises(error, match=text):
+            Clipper(model_with(torch.ones(1)), **wrong)
 
 
 class TestUpdate:
@@ -233,6 +269,15 @@ class TestUpdate:
         clipper.update(mode="autoclip")
         give(parameters, torch.tensor([2.0]))
         assert clipper.clip_().threshold == 2.0
+
+    def test_naming_the_mode_in_force_leaves_its_statistics(self):
+        """The page names the mode with every change of a number."""
+        parameters = model_with(torch.tensor([8.0]))
+        clipper = Clipper(parameters, "autoclip", percentile=0)
+        clipper.clip_()
+        clipper.update(mode="autoclip", percentile=100)
+        give(parameters, torch.tensor([2.0]))
+        assert clipper.clip_().threshold == 8.0
 
     def test_a_bad_patch_changes_nothing(self):
         """Not even its good part, and what waits is not disturbed."""
@@ -332,6 +377,13 @@ class TestState:
         with pytest.raises(ValueError, match="max_norm must be >= 0"):
             clipper.load_state_dict({**clipper.state_dict(), "values": {"norm": {"max_norm": -1}}})
         assert clipper.config["max_norm"] == 0.5
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_clipper_is_not_copied_but_its_state_is(copied):
+    """It belongs to live parameters; the error says what to do instead."""
+    with pytest.raises(TypeError, match=r"a Clipper .* cannot be copied or pickled: save its state_dict\(\)"):
+        copied(Clipper(model_with(torch.ones(1))))
 
 
 @pytest.mark.parametrize("broken", [{}, {"step": 1}, {"step": "x"}])

@@ -138,6 +138,21 @@ class TestSkippedSteps:
         assert parameters[0].isnan().any()
 
 
+@pytest.mark.filterwarnings("ignore:clip_.. found no gradient")
+def test_a_verdict_does_not_outlive_its_gradients():
+    """clip_() after zero_grad() finds nothing to judge, so the coming step is taken."""
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    clipper = Clipper([parameter], optimizer=optimizer, nonfinite="skip")
+    parameter.grad = torch.tensor([math.nan])
+    clipper.clip_()
+    parameter.grad = None
+    assert clipper.clip_().skipped == 0
+    parameter.grad = torch.tensor([1.0])
+    optimizer.step()
+    assert parameter == -1.0
+
+
 def test_a_step_that_raises_loses_no_gradient():
     """The hidden gradients come back with the next clip_(), unless newer ones are there."""
     parameter = nn.Parameter(torch.zeros(1))
