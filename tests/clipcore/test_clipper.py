@@ -207,9 +207,6 @@ class TestParameters:
     @pytest.mark.parametrize(
         ("wrong", "error", "text"),
         [
-            ({"exponents": -1}, ValueError, "exponents must be a whole number >= 0, got -1"),
-            ({"exponents": 1.5}, ValueError, "exponents must be a whole number >= 0, got 1.5"),
-            ({"exponents": "all"}, ValueError, "exponents must be a whole number >= 0, got 'all'"),
             ({"optimizer": "adam"}, TypeError, "optimizer must be of type Optimizer, got 'adam'"),
             ({"scaler": 1024.0}, TypeError, "scaler must be of type GradScaler, got 1024.0"),
             ({"mode": np.array(["norm", "value"])}, ValueError, "mode must be one of off, norm, "),

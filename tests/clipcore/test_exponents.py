@@ -1,5 +1,7 @@
 """The exponent histogram of a Clipper."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -43,7 +45,8 @@ def test_one_block_in_many_is_looked_at():
     assert clipper_of(gradient, exponents=0)[0].clip_().exponents is None
 
 
-def test_a_negative_number_is_refused():
+@pytest.mark.parametrize("every", [-1, 1.5, True, "all", None])
+def test_what_is_no_whole_number_is_refused(every):
     """Naming it."""
-    with pytest.raises(ValueError, match=r"exponents must be >= 0, got -1"):
-        clipper_of(torch.ones(1), exponents=-1)
+    with pytest.raises(ValueError, match=re.escape(f"exponents must be a whole number >= 0, got {every!r}")):
+        clipper_of(torch.ones(1), exponents=every)
