@@ -71,6 +71,7 @@ keysView(element("#keys"), [
   bind("r", "all runs", () => runs.open()),
   bind("f", "follow the newest steps", () => store.look({ range: null })),
   bind("l", "logarithmic or linear norm axis", () => store.look({ log: !store.view.log })),
+  bind("t", "steps or time along the x-axis", () => store.look({ unit: store.view.unit === "step" ? "time" : "step" })),
   bind("s", "smooth the norm and the loss", () => store.look({ smooth: !store.view.smooth })),
   bind("[", "half the threshold", () => control.scale(0.5)),
   bind("]", "twice the threshold", () => control.scale(2)),

@@ -5,6 +5,7 @@
  * to its topic.
  */
 
+import { abscissa } from "./lib/abscissa.js";
 import { changesOf } from "./lib/changes.js";
 import { Gaps } from "./lib/gaps.js";
 import { LayerHistory } from "./lib/layers.js";
@@ -24,13 +25,9 @@ import { toColumns } from "./lib/wire.js";
 /** @typedef {{state: "connecting" | "live" | "lost", attempt: number}} Connection */
 
 /**
- * What part of the run the charts show.
- * @typedef {object} View
- * @property {[lo: number, hi: number] | null} range  steps; null follows the newest
- * @property {number} width  steps shown while following; Infinity for all
- * @property {boolean} log  the norm's axis is logarithmic
- * @property {boolean} smooth  averages are drawn, and the raw lines faint
- * @property {number | null} frozen  seq of the newest row the charts show while they are paused
+ * What the charts show and how: what a link names, and what it does not.
+ * @typedef {Omit<import("./lib/url.js").Place, "run"> & {frozen: number | null}} View
+ *     frozen: seq of the newest row the charts show while they are paused
  */
 
 /** @type {{[state: string]: string}} */
@@ -85,8 +82,8 @@ export class Store {
    * @returns {import("./lib/url.js").Place}
    */
   get place() {
-    const { range, width, log, smooth } = this.view;
-    return { run: this.#chosen, range, width, log, smooth };
+    const { frozen, ...view } = this.view;
+    return { run: this.#chosen, ...view };
   }
 
   /**
@@ -157,7 +154,7 @@ export class Store {
       case "steps":
         return this.#receiveRows(message);
       case "layers":
-        this.layers.add(message.layers);
+        this.layers.add(message.layers, this.run?.sizes ?? []);
         return this.#changed("layers");
       case "event":
         return this.#append(message.entry);
@@ -186,7 +183,7 @@ export class Store {
    */
   fillLayers(run, missed) {
     if (!this.#isShown(run)) return;
-    this.layers.fill(missed);
+    this.layers.fill(missed, this.run?.sizes ?? []);
     this.#changed("layers");
   }
 
@@ -273,6 +270,11 @@ export class Store {
     return followRange(steps[0] ?? 0, steps[shown - 1] ?? 0, this.view.width);
   }
 
+  /** Where steps lie on the charts' x-axis. */
+  get abscissa() {
+    return abscissa(this.view.unit, this.table, this.shownRows);
+  }
+
   /** How many of the table's rows the charts show: all, or those from before they were paused. */
   get shownRows() {
     const { frozen } = this.view;
@@ -292,7 +294,7 @@ export class Store {
     this.run = snapshot.run;
     this.log = snapshot.log;
     this.#receiveRows(snapshot);
-    if (snapshot.layers) this.layers.add(snapshot.layers);
+    if (snapshot.layers) this.layers.add(snapshot.layers, snapshot.run?.sizes ?? []);
     for (const entry of snapshot.log) this.#settleFrom(entry);
     this.#listRuns(snapshot.runs);
     this.#changed("run", "layers", "log", "change", "draft", "view");
@@ -309,7 +311,7 @@ export class Store {
     this.whatif = null;
     this.#requests = new Requests();
     this.draft = null;
-    if (this.run) this.view = { ...this.view, range: null, frozen: null };
+    if (this.run) this.view = { ...this.view, range: null, frozen: null, layer: null };
   }
 
   /** @param {LogEntry} entry */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { abscissa } from "../../web/lib/abscissa.js";
 import { clampedFigure, coefFigure, frame, lossFigure, normFigure } from "../../web/lib/figures.js";
 import { StepTable } from "../../web/lib/table.js";
 
@@ -20,7 +21,7 @@ function scene(steps, columns, mode = "norm", log = []) {
   const seq = Float64Array.from({ length: steps }, (_, i) => i + 1);
   const table = new StepTable();
   table.add(new Map([["seq", seq], ["step", seq], ...Object.entries(columns).map(([name, f]) => /** @type {const} */ ([name, seq.map(f)]))]));
-  return { table, shown: steps, range: [1, steps], mode, log, smooth: false };
+  return { table, abscissa: abscissa("step", table, steps), range: [1, steps], mode, log, smooth: false };
 }
 
 /**
@@ -61,8 +62,16 @@ test("in value mode the largest element joins the chart, since it is what clip_v
 });
 
 test("rows that came after the charts were frozen are not drawn", () => {
-  const frozen = { ...scene(10, { coef: () => 0.5 }), shown: 4 };
+  const all = scene(10, { coef: () => 0.5 });
+  const frozen = { ...all, abscissa: abscissa("step", all.table, 4) };
   assert.deepEqual([...(coefFigure(frozen, WIDTH).lines[0]?.x ?? [])], [1, 2, 3, 4]);
+});
+
+test("over time, lines, crosses and marks lie at the times of their steps", () => {
+  const all = scene(100, { time: (s) => 1000 + 2 * s, norm: (s) => (s === 50 ? NaN : 1), clipped_norm: () => 1, threshold: () => 1 }, "norm", [changed(40, [2, 1])]);
+  const { x, lines, crosses, marks } = normFigure({ ...all, abscissa: abscissa("time", all.table, 100) }, WIDTH, true);
+  assert.deepEqual([x.lo, x.hi, lines[0].x[0], lines[0].x.at(-1)], [1002, 1200, 1002, 1200]);
+  assert.deepEqual([[...crosses], marks.map((mark) => mark.x)], [[1100], [1080]]);
 });
 
 test("in a mode that scales, the clamp chart says that nothing is clamped instead of drawing zeros", () => {
@@ -99,15 +108,15 @@ test("changes are marked at the first step that obeyed, labelled where there is 
   const log = [changed(100, [4, 2]), changed(500, [2, 1]), changed(520, [1, 0.5])];
   const { marks } = frame(scene(1000, {}, "norm", log), WIDTH);
   assert.deepEqual(marks, [
-    { step: 100, label: "max_norm 4 → 2", side: "right" },
-    { step: 500, label: "", side: "left" },
-    { step: 520, label: "max_norm 1 → 0.5", side: "right" },
+    { x: 100, label: "max_norm 4 → 2", side: "right" },
+    { x: 500, label: "", side: "left" },
+    { x: 520, label: "max_norm 1 → 0.5", side: "right" },
   ]);
 });
 
 test("the newest change is always labelled, at the edge on its left", () => {
   const { marks } = frame(scene(1000, {}, "norm", [changed(995, [1, 0.5])]), WIDTH);
-  assert.deepEqual(marks, [{ step: 995, label: "max_norm 1 → 0.5", side: "left" }]);
+  assert.deepEqual(marks, [{ x: 995, label: "max_norm 1 → 0.5", side: "left" }]);
 });
 
 test("what was rejected, or lies outside the range, is not marked", () => {
@@ -119,7 +128,7 @@ test("no label runs into the next mark's label, on whichever side that is", () =
   const log = [changed(700, [2, 1]), changed(995, [1, 0.5])];
   const narrow = frame(scene(1000, {}, "norm", log), 300).marks;
   assert.deepEqual(narrow, [
-    { step: 700, label: "", side: "left" },
-    { step: 995, label: "max_norm 1 → 0.5", side: "left" },
+    { x: 700, label: "", side: "left" },
+    { x: 995, label: "max_norm 1 → 0.5", side: "left" },
   ]);
 });

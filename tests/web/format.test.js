@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { clock, count, exact, number, ordinal, percent, tick } from "../../web/lib/format.js";
+import { clock, count, elapsed, exact, number, ordinal, percent, power, tick } from "../../web/lib/format.js";
 
 test("numbers show three significant digits, and every digit before the point", () => {
   const shown = [0, 0.76, 1.3249, 12.44, 123.4, 999.4, 999.6, 1320.4, 48120, 1234567, 0.00123, 0.000123, -2.5];
@@ -38,4 +38,13 @@ test("ordinals end as English has it", () => {
 
 test("a time of day has hours, minutes and seconds", () => {
   assert.match(clock(1_750_000_000), /^\d\d:\d\d:\d\d$/);
+});
+
+test("a time since the start reads as on a stop watch", () => {
+  assert.deepEqual([0, 5, 0.25, 750, 3723, 100_000, -90].map(elapsed), ["0:00", "0:05", "0:00.25", "12:30", "1:02:03", "27:46:40", "-1:30"]);
+  assert.equal(elapsed(59.9999), "1:00");
+});
+
+test("a power of two is written as one", () => {
+  assert.deepEqual([-24, 0, 8].map(power), ["2⁻²⁴", "2⁰", "2⁸"]);
 });

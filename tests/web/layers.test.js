@@ -18,12 +18,14 @@ const picture = (step, ...norms) => ({
   norms: Float64Array.from(norms),
   coefs: Float64Array.from(norms, (norm) => Math.min(1, 1 / norm)),
   clamped: new Float64Array(norms.length),
+  shares: new Float64Array(norms.length),
+  exponents: null,
 });
 
 test("pictures are kept in the order of their steps, with all their numbers", () => {
   const history = new LayerHistory();
-  history.add({ step: 1, norm: [1, "NaN"], coef: [0.5, 1], clamped: [0, 7], histogram: null });
-  history.add(layers(5, [3, 4]));
+  history.add({ step: 1, norm: [1, "NaN"], coef: [0.5, 1], clamped: [0, 7], histogram: null }, []);
+  history.add(layers(5, [3, 4]), []);
   assert.deepEqual(history.pictures.map(({ step }) => step), [1, 5]);
   const [{ norms, coefs, clamped }] = history.pictures;
   assert.deepEqual([norms, coefs, clamped].map((column) => [...column]), [[1, NaN], [0.5, 1], [0, 7]]);
@@ -31,24 +33,32 @@ test("pictures are kept in the order of their steps, with all their numbers", ()
 
 test("a roll-back takes the pictures of the steps it undid with it", () => {
   const history = new LayerHistory();
-  for (const step of [1, 2, 3, 4]) history.add(layers(step, [step]));
-  history.add(layers(2, [20]));
+  for (const step of [1, 2, 3, 4]) history.add(layers(step, [step]), []);
+  history.add(layers(2, [20]), []);
   assert.deepEqual(history.pictures.map((p) => p.norms[0]), [1, 20]);
 });
 
 test("pictures that were missed take their places, and those that are there stay", () => {
   const history = new LayerHistory();
-  history.add(layers(4, [4]));
-  history.add(layers(9, [9]));
-  history.fill([layers(1, [1]), layers(4, [40]), layers(6, [6])]);
+  history.add(layers(4, [4]), []);
+  history.add(layers(9, [9]), []);
+  history.fill([layers(1, [1]), layers(4, [40]), layers(6, [6])], []);
   assert.deepEqual(history.pictures.map((p) => [p.step, p.norms[0]]), [[1, 1], [4, 4], [6, 6], [9, 9]]);
+});
+
+test("the share of a layer's elements that were clamped follows from its size", () => {
+  const history = new LayerHistory();
+  const clamped = { ...layers(1, [1, 1, 1]), clamped: [5, 0, 20] };
+  history.add(clamped, [10, 10, 20]);
+  history.fill([{ ...clamped, step: 2 }], [100, 10, 20]);
+  assert.deepEqual(history.pictures.map(({ shares }) => [...shares]), [[0.5, 0, 1], [0.05, 0, 1]]);
 });
 
 test("the newest histogram of exponents stays until another one comes", () => {
   const history = new LayerHistory();
   const histogram = { first: 120, counts: [1], zeros: 0, every: 64 };
-  history.add({ ...layers(1, [1]), histogram });
-  history.add(layers(2, [1]));
+  history.add({ ...layers(1, [1]), histogram }, []);
+  history.add(layers(2, [1]), []);
   assert.equal(history.exponents, histogram);
   history.clear();
   assert.equal(history.exponents, null);
@@ -56,7 +66,7 @@ test("the newest histogram of exponents stays until another one comes", () => {
 
 test("memory stays bounded, and the whole run stays on show, up to the newest picture", () => {
   const history = new LayerHistory();
-  for (let step = 1; step <= 5000; step++) history.add(layers(step, [step]));
+  for (let step = 1; step <= 5000; step++) history.add(layers(step, [step]), []);
   const steps = history.pictures.map((p) => p.step);
   assert.ok(steps.length >= 200 && steps.length <= 600);
   assert.equal(steps.at(-1), 5000);

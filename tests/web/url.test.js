@@ -10,11 +10,14 @@ test("a fresh page has no query, and none gives a fresh page", () => {
 
 test("a link shows the same view", () => {
   /** @type {import("../../web/lib/url.js").Place} */
-  const place = { run: "a1b2", range: [1200, 1800], width: Infinity, log: false, smooth: true };
-  assert.equal(toQuery(place), "?run=a1b2&steps=1200-1800&last=all&axis=linear&smooth=on");
+  const place = {
+    run: "a1b2", range: [1200, 1800], width: Infinity, log: false, smooth: true, unit: "time", subject: "exponents", worst: true, find: "attn 1", layer: "h.0",
+  };
+  const layers = "layers=exponents&sort=worst&find=attn+1&layer=h.0";
+  assert.equal(toQuery(place), `?run=a1b2&steps=1200-1800&last=all&axis=linear&smooth=on&x=time&${layers}`);
   assert.deepEqual(fromQuery(toQuery(place)), place);
 });
 
 test("what cannot be read is as on a fresh page", () => {
-  for (const search of ["?steps=9", "?steps=20-10", "?steps=a-b", "?last=-5", "?last=many"]) assert.deepEqual(fromQuery(search), HOME, search);
+  for (const search of ["?steps=9", "?steps=20-10", "?steps=a-b", "?last=-5", "?last=many", "?x=date", "?layers=none"]) assert.deepEqual(fromQuery(search), HOME, search);
 });

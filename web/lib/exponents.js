@@ -1,5 +1,8 @@
 /** How large the elements of the gradients are, from a histogram of their float32 exponents. */
 
+import { count, percent } from "./format.js";
+import { grouped } from "./layers.js";
+
 /**
  * As on the wire; see `Histogram` in server/protocol.py.
  * @typedef {object} Exponents
@@ -14,14 +17,109 @@ const BIAS = 127;
 const NONFINITE = 255;
 
 /**
- * The share of the finite elements that a limit would clamp; within a bin they count as evenly spread by logarithm.
+ * A number format that gradients are stored or sent in.
+ * @typedef {object} Format
+ * @property {string} name
+ * @property {number} flushed  what is smaller becomes zero: half the least number, which is subnormal
+ * @property {number} largest
+ */
+
+/** @type {Format[]}  IEEE 754 binary16, bfloat16, and the two of https://arxiv.org/abs/2209.05433 */
+export const FORMATS = [
+  { name: "fp16", flushed: 2 ** -25, largest: 65504 },
+  { name: "bf16", flushed: 2 ** -134, largest: (2 - 2 ** -7) * 2 ** 127 },
+  { name: "fp8 e5m2", flushed: 2 ** -17, largest: 57344 },
+  { name: "fp8 e4m3", flushed: 2 ** -10, largest: 448 },
+];
+
+/**
+ * The share of the finite elements that a limit would clamp.
  * @param {Exponents} exponents
  * @param {number} limit
  * @returns {number}  0..1, NaN when there are no elements
  */
-export function shareBeyond({ first, counts, zeros }, limit) {
-  const finite = counts.slice(0, NONFINITE - first);
-  const place = limit > 0 ? Math.log2(limit) + BIAS - first : -Infinity;
-  const beyond = finite.reduce((sum, n, bin) => sum + n * Math.min(1, Math.max(0, bin + 1 - place)), 0);
-  return beyond / finite.reduce((sum, n) => sum + n, zeros);
+export function shareBeyond(exponents, limit) {
+  return shareWithin(exponents, limit, Infinity);
+}
+
+/**
+ * What a format cannot hold of the finite elements.
+ * @param {Exponents} exponents
+ * @param {Format} format
+ * @returns {{zero: number, over: number}}  shares, 0..1: those that would become zero, and those beyond its largest number
+ */
+export function lostIn(exponents, { flushed, largest }) {
+  return { zero: shareWithin(exponents, 0, flushed), over: shareWithin(exponents, largest, Infinity) };
+}
+
+/**
+ * The share of the finite elements whose size lies within lo..hi; within a bin they count as evenly spread by logarithm.
+ * @param {Exponents} exponents
+ * @param {number} lo
+ * @param {number} hi
+ */
+function shareWithin({ first, counts, zeros }, lo, hi) {
+  const [from, to] = [lo, hi].map((limit) => (limit > 0 ? Math.log2(limit) + BIAS - first : -Infinity));
+  const bins = finite(first, counts);
+  const within = bins.reduce((sum, n, bin) => sum + n * Math.max(0, Math.min(bin + 1, to) - Math.max(bin, from)), 0);
+  return within / bins.reduce((sum, n) => sum + n, zeros);
+}
+
+/**
+ * Without infinities and NaN.
+ * @param {number} first
+ * @param {number[]} counts
+ */
+function finite(first, counts) {
+  return counts.slice(0, NONFINITE - first);
+}
+
+/**
+ * Histograms over time as a grid no wider than the screen: each cell the mean share of the elements in it, NaN for none.
+ * @param {import("./layers.js").Picture[]} pictures
+ * @param {number} columns
+ * @returns {{steps: number[], lowest: number, grid: number[][]}}  grid[row][column]; row 0 are sizes from 2 ** lowest
+ */
+export function exponentGrid(pictures, columns) {
+  const looks = pictures.flatMap(({ step, exponents }) => (exponents?.counts.length ? [{ step, exponents }] : []));
+  if (looks.length === 0) return { steps: [], lowest: 0, grid: [] };
+  const lowest = Math.min(...looks.map(({ exponents: { first } }) => first));
+  const end = Math.max(...looks.map(({ exponents: { first, counts } }) => first + counts.length));
+  const rows = Math.min(NONFINITE, end) - lowest;
+  const shared = grouped(looks, columns);
+  const means = shared.map((group) => meanShares(group.map(({ exponents }) => exponents), lowest, rows));
+  const grid = Array.from({ length: rows }, (_, row) => means.map((column) => column[row] || NaN));
+  return { steps: shared.map(([{ step }]) => step), lowest: lowest - BIAS, grid };
+}
+
+/**
+ * @param {Exponents[]} some
+ * @param {number} lowest  exponent byte of the first of so many rows
+ * @param {number} rows
+ */
+function meanShares(some, lowest, rows) {
+  const means = new Float64Array(rows);
+  for (const { first, counts, zeros } of some) {
+    const all = finite(first, counts).reduce((sum, n) => sum + n, zeros);
+    counts.forEach((n, bin) => (means[first + bin - lowest] += n / all / some.length));
+  }
+  return means;
+}
+
+/**
+ * What the formats would lose, in a sentence.
+ * @param {Exponents} exponents
+ * @returns {string}
+ */
+export function lossWords(exponents) {
+  const lost = FORMATS.map((format) => ({ name: format.name, ...lostIn(exponents, format) }));
+  const zero = lost.filter((each) => each.zero > 0);
+  const over = lost.filter((each) => each.over > 0);
+  const whole = lost.filter((each) => each.zero + each.over === 0).map(({ name }) => name);
+  return [
+    zero.map(({ name, zero: share }, i) => `${name}${i ? "" : " would flush"} ${percent(share)}${i ? "" : " of the elements to zero"}`).join(", "),
+    over.map(({ name, over: share }, i) => `${percent(share)} ${i ? "" : "are too large for "}${name}`).join(", "),
+    whole.length ? `${whole.join(", ")} can hold all` : "",
+    exponents.every > 1 ? `sampled: 1 block in ${count(exponents.every)}` : "",
+  ].filter(Boolean).join("; ");
 }

@@ -13,14 +13,14 @@ import { smooth } from "./smooth.js";
 /** @typedef {import("./table.js").StepTable} StepTable */
 /** @typedef {"before" | "after" | "threshold" | "largest" | "coef" | "clamped" | "loss" | "other" | "trend"} Role */
 /** @typedef {{role: Role, name: string, x: Float64Array, y: Float64Array}} Line */
-/** @typedef {{step: number, label: string, side: "left" | "right"}} Mark  an applied change; "" where a label has no room */
+/** @typedef {{x: number, label: string, side: "left" | "right"}} Mark  an applied change; "" where a label has no room */
 
 /**
  * @typedef {object} Figure
  * @property {{lo: number, hi: number, ticks: import("./scale.js").Tick[]}} x
  * @property {Axis} y
  * @property {Line[]} lines  first drawn first
- * @property {Float64Array} crosses  steps with a non-finite value
+ * @property {Float64Array} crosses  x of steps with a non-finite value
  * @property {Mark[]} marks
  * @property {string} note  a sentence where there is nothing to draw
  * @property {boolean} faint  the raw lines only back a trend
@@ -30,7 +30,7 @@ import { smooth } from "./smooth.js";
  * What the charts look at.
  * @typedef {object} Scene
  * @property {StepTable} table
- * @property {number} shown  rows of the table; the rest came after the charts were paused
+ * @property {import("./abscissa.js").Abscissa} abscissa  where the steps lie that are shown; the rest came after the charts were paused
  * @property {[lo: number, hi: number]} range  steps
  * @property {string} mode  the clipper's, now
  * @property {import("./wire.js").LogEntry[]} log
@@ -50,17 +50,18 @@ class Rows {
   /** @type {[from: number, to: number]} */
   #rows;
   #table;
-  #steps;
+  #x;
   #window;
 
   /**
    * @param {Scene} scene
    * @param {number} width  px
    */
-  constructor({ table, shown, range: [lo, hi] }, width) {
+  constructor({ table, abscissa, range }, width) {
+    const [lo, hi] = range.map(abscissa.at);
     this.#table = table;
-    this.#steps = table.column("step").subarray(0, shown);
-    this.#rows = span(this.#steps, lo, hi);
+    this.#x = abscissa.column;
+    this.#rows = span(this.#x, lo, hi);
     this.#window = { lo, hi, bins: Math.max(50, Math.round(width / PIXELS_PER_BIN)) };
   }
 
@@ -71,10 +72,10 @@ class Rows {
    */
   line({ role, name }, gaps = false) {
     const column = this.#table.column(name);
-    const rows = extremes(this.#steps, column, this.#window, this.#rows);
+    const rows = extremes(this.#x, column, this.#window, this.#rows);
     if (gaps) rows.push(...this.#nonfinite(name));
     if (gaps) rows.sort((a, b) => a - b);
-    return { role, name, x: gather(this.#steps, rows), y: gather(column, rows) };
+    return { role, name, x: gather(this.#x, rows), y: gather(column, rows) };
   }
 
   /**
@@ -84,20 +85,21 @@ class Rows {
    */
   trend(name) {
     const from = Math.max(0, this.#rows[0] - 5 * MEMORY_STEPS);
-    const steps = this.#steps.subarray(from, this.#rows[1]);
-    const averaged = smooth(steps, this.#table.column(name).subarray(from, this.#rows[1]), MEMORY_STEPS);
-    const rows = extremes(steps, averaged, this.#window, [this.#rows[0] - from, steps.length]);
-    return { role: "trend", name: `${name} (average)`, x: gather(steps, rows), y: gather(averaged, rows) };
+    const [steps, values] = ["step", name].map((each) => this.#table.column(each).subarray(from, this.#rows[1]));
+    const x = this.#x.subarray(from, this.#rows[1]);
+    const averaged = smooth(steps, values, MEMORY_STEPS);
+    const rows = extremes(x, averaged, this.#window, [this.#rows[0] - from, x.length]);
+    return { role: "trend", name: `${name} (average)`, x: gather(x, rows), y: gather(averaged, rows) };
   }
 
   /** @param {string} name */
   crosses(name) {
-    return gather(this.#steps, this.#nonfinite(name));
+    return gather(this.#x, this.#nonfinite(name));
   }
 
   /** @param {string} name */
   #nonfinite(name) {
-    return nonfinite(this.#steps, this.#table.column(name), this.#window, this.#rows);
+    return nonfinite(this.#x, this.#table.column(name), this.#window, this.#rows);
   }
 }
 
@@ -185,7 +187,7 @@ export function lossFigure(scene, width) {
  */
 export function layerFigure(scene, width, measure, { name, x, y: values }) {
   const crosses = x.filter((_, i) => !Number.isFinite(values[i]));
-  const role = /** @type {const} */ ({ norms: "before", coefs: "coef", clamped: "clamped" })[measure];
+  const role = /** @type {const} */ ({ norms: "before", coefs: "coef", clamped: "clamped", shares: "clamped" })[measure];
   const y = measure === "norms" ? logAxis([values]) : linearAxis([values], { fromZero: true });
   return { ...frame(scene, width), y, lines: [{ role, name, x, y: values }], crosses, note: "", faint: false };
 }
@@ -205,31 +207,31 @@ export function lossSources(table) {
  * @param {Scene} scene
  * @param {number} width  px
  */
-export function frame({ range: [lo, hi], log }, width) {
-  const ticks = linearTicks(lo, hi, Math.max(2, Math.floor(width / PIXELS_PER_TICK)));
-  return { x: { lo, hi, ticks }, marks: marksWithin(log, lo, hi, width) };
+export function frame({ abscissa, range, log }, width) {
+  const [lo, hi] = range.map(abscissa.at);
+  const ticks = abscissa.ticks(lo, hi, Math.max(2, Math.floor(width / PIXELS_PER_TICK)));
+  const changes = log.filter((entry) => changesOf(entry) !== null && entry.step >= range[0] && entry.step <= range[1]);
+  return { x: { lo, hi, ticks }, marks: marksOf(changes, abscissa, { hi, room: ((hi - lo) / width) * PIXELS_PER_LABEL }) };
 }
 
 /**
  * Marks at the first step that obeyed. The newest is labelled on whichever side has room, the others where they run
  * neither into the next mark nor into its label.
- * @param {import("./wire.js").LogEntry[]} log
- * @param {number} lo
- * @param {number} hi
- * @param {number} width  px
+ * @param {import("./wire.js").LogEntry[]} entries
+ * @param {import("./abscissa.js").Abscissa} abscissa
+ * @param {{hi: number, room: number}} axis  its end, and a label's width on it
  * @returns {Mark[]}
  */
-function marksWithin(log, lo, hi, width) {
-  const room = ((hi - lo) / width) * PIXELS_PER_LABEL;
-  const shown = log.filter((entry) => changesOf(entry) !== null && entry.step >= lo && entry.step <= hi);
+function marksOf(entries, abscissa, { hi, room }) {
   /** @type {Mark[]} */
   const marks = [];
-  let free = hi; // labels of earlier marks end before this step
-  for (const entry of shown.reverse()) {
-    const fits = entry.step + room <= free;
+  let free = hi; // labels of earlier marks end before this
+  for (const entry of entries.reverse()) {
+    const x = abscissa.at(entry.step);
+    const fits = x + room <= free;
     const changes = fits || marks.length === 0 ? changesOf(entry) : null;
-    marks.push({ step: entry.step, label: changes ? shortLabel(changes) : "", side: fits ? "right" : "left" });
-    free = changes && !fits ? entry.step - room : entry.step;
+    marks.push({ x, label: changes ? shortLabel(changes) : "", side: fits ? "right" : "left" });
+    free = changes && !fits ? x - room : x;
   }
   return marks.reverse();
 }

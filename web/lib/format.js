@@ -38,6 +38,15 @@ export function tick(value) {
 }
 
 /**
+ * A power of two.
+ * @param {number} exponent
+ * @returns {string} "2⁻²⁴"
+ */
+export function power(exponent) {
+  return `2${[...String(exponent)].map((digit) => (digit === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)])).join("")}`;
+}
+
+/**
  * A parameter's value, exact, as one would type it.
  * @param {unknown} value
  * @returns {string} "1", "0.5", "1e-7", "inf"
@@ -64,6 +73,18 @@ export function percent(fraction) {
  */
 export function clock(unixSeconds) {
   return CLOCK.format(unixSeconds * 1000);
+}
+
+/**
+ * @param {number} seconds
+ * @returns {string} "0:05", "12:30", "1:02:03", "0:00.25"
+ */
+export function elapsed(seconds) {
+  const milliseconds = Math.round(Math.abs(seconds) * 1000);
+  const [hours, minutes] = [Math.floor(milliseconds / 3_600_000), Math.floor(milliseconds / 60_000) % 60];
+  const [whole, fraction] = String((milliseconds % 60_000) / 1000).split(".");
+  const clock = [hours ? `${hours}:${String(minutes).padStart(2, "0")}` : minutes, whole.padStart(2, "0")].join(":");
+  return `${seconds < 0 ? "-" : ""}${clock}${fraction ? `.${fraction}` : ""}`;
 }
 
 /**

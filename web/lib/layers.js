@@ -9,15 +9,21 @@ import { toNumber } from "./wire.js";
  * @property {Float64Array} norms
  * @property {Float64Array} coefs
  * @property {Float64Array} clamped  elements
+ * @property {Float64Array} shares  of the layer's elements that were clamped, 0..1
+ * @property {import("./exponents.js").Exponents | null} exponents  of all layers together
  */
 
-/** @typedef {"norms" | "coefs" | "clamped"} Measure */
+/** @typedef {"norms" | "coefs" | "clamped" | "shares"} Measure */
+/** @typedef {Measure | "exponents"} Subject  exponents are counted over all layers together */
+
+/** @type {Subject[]} */
+export const SUBJECTS = ["norms", "coefs", "clamped", "shares", "exponents"];
 
 /**
  * In which direction a measure gets worse: a small coefficient cuts more than a large one.
  * @type {Record<Measure, -1 | 1>}
  */
-const WORSE = { norms: 1, coefs: -1, clamped: 1 };
+const WORSE = { norms: 1, coefs: -1, clamped: 1, shares: 1 };
 
 const MOST_PICTURES = 600;
 const MOST_NUMBERS = 3_000_000;
@@ -25,40 +31,46 @@ const MOST_NUMBERS = 3_000_000;
 export class LayerHistory {
   /** @type {Picture[]} in the order of their steps */
   pictures = [];
-  /** @type {import("./exponents.js").Exponents | null} the newest */
-  exponents = null;
+
+  /**
+   * How large the elements were, at the newest step at which they were counted.
+   * @returns {import("./exponents.js").Exponents | null}
+   */
+  get exponents() {
+    return this.pictures.findLast(({ exponents }) => exponents)?.exponents ?? null;
+  }
 
   /**
    * Take a picture in; one from a step already passed means the run was rolled back, so later ones go.
    * @param {import("./wire.js").Layers} layers
+   * @param {number[]} sizes  elements of each layer
    */
-  add(layers) {
+  add(layers, sizes) {
     while (this.pictures.length && this.pictures[this.pictures.length - 1].step >= layers.step) this.pictures.pop();
-    this.pictures.push(pictureOf(layers));
-    this.exponents = layers.histogram ?? this.exponents;
+    this.pictures.push(pictureOf(layers, sizes));
     this.#thin();
   }
 
   /**
    * Take in pictures of steps that were missed.
    * @param {import("./wire.js").Layers[]} missed
+   * @param {number[]} sizes
    */
-  fill(missed) {
+  fill(missed, sizes) {
     const known = new Set(this.pictures.map(({ step }) => step));
-    const added = missed.filter(({ step }) => !known.has(step)).map(pictureOf);
+    const added = missed.filter(({ step }) => !known.has(step)).map((layers) => pictureOf(layers, sizes));
     this.pictures = [...this.pictures, ...added].sort((a, b) => a.step - b.step);
     this.#thin();
   }
 
   clear() {
     this.pictures = [];
-    this.exponents = null;
   }
 
   /** When there are too many, keep half of them, as evenly spaced as there are any. */
   #thin() {
     const layers = this.pictures.at(-1)?.norms.length ?? 0;
-    const most = Math.max(2, Math.min(MOST_PICTURES, Math.floor(MOST_NUMBERS / 3 / Math.max(1, layers))));
+    const most = Math.max(2, Math.min(MOST_PICTURES, Math.floor(MOST_NUMBERS / 4 / Math.max(1, layers))));
     if (this.pictures.length <= most) return;
     const [first, last] = [this.pictures[0].step, this.pictures[this.pictures.length - 1].step];
     const parts = Math.floor(most / 2);
@@ -69,11 +81,13 @@ export class LayerHistory {
 
 /**
  * @param {import("./wire.js").Layers} layers
+ * @param {number[]} sizes
  * @returns {Picture}
  */
-function pictureOf({ step, norm, coef, clamped }) {
+function pictureOf({ step, norm, coef, clamped, histogram }, sizes) {
   const [norms, coefs, counts] = [norm, coef, clamped].map((cells) => Float64Array.from(cells, toNumber));
-  return { step, norms, coefs, clamped: counts };
+  const shares = counts.map((elements, layer) => (sizes[layer] ? elements / sizes[layer] : 0));
+  return { step, norms, coefs, clamped: counts, shares, exponents: histogram };
 }
 
 /**
@@ -110,11 +124,22 @@ export function arrange(names, words, worst) {
  */
 export function heatGrid(pictures, { columns, rows, measure, layers }) {
   const perRow = Math.max(1, Math.ceil(layers.length / rows));
-  const stride = Math.max(1, Math.ceil(pictures.length / columns));
-  const groups = Array.from({ length: Math.ceil(pictures.length / stride) }, (_, i) => pictures.slice(i * stride, (i + 1) * stride));
+  const groups = grouped(pictures, columns);
   const shared = Array.from({ length: Math.ceil(layers.length / perRow) }, (_, row) => layers.slice(row * perRow, (row + 1) * perRow));
   const grid = shared.map((some) => groups.map((group) => worstOf(group, measure, some)));
   return { steps: groups.map(([{ step }]) => step), grid, perRow };
+}
+
+/**
+ * What shares a column of the screen.
+ * @template T
+ * @param {T[]} pictures
+ * @param {number} columns
+ * @returns {T[][]}  at most so many groups, as large as each other but the last
+ */
+export function grouped(pictures, columns) {
+  const stride = Math.max(1, Math.ceil(pictures.length / columns));
+  return Array.from({ length: Math.ceil(pictures.length / stride) }, (_, i) => pictures.slice(i * stride, (i + 1) * stride));
 }
 
 /**

@@ -1,5 +1,7 @@
 /** The view in the page's address, so that a link shows the same picture. */
 
+import { SUBJECTS } from "./layers.js";
+
 /**
  * @typedef {object} Place
  * @property {string | null} run  null for the newest
@@ -7,23 +9,35 @@
  * @property {number} width  steps shown while following; Infinity for all
  * @property {boolean} log
  * @property {boolean} smooth
+ * @property {import("./abscissa.js").Unit} unit  of the x-axis
+ * @property {import("./layers.js").Subject} subject  of the layers' chart
+ * @property {boolean} worst  the worst layers first
+ * @property {string} find  words of the layers' names
+ * @property {string | null} layer  the one on show; null for all
  */
 
 /** @type {Place} */
-export const HOME = { run: null, range: null, width: 1000, log: true, smooth: false };
+export const HOME = {
+  run: null, range: null, width: 1000, log: true, smooth: false, unit: "step", subject: "norms", worst: false, find: "", layer: null,
+};
 
 /**
  * The query of a place; what is as on a fresh page is left out.
  * @param {Place} place
  * @returns {string} "" or "?run=a1b2&steps=1200-1800"
  */
-export function toQuery({ run, range, width, log, smooth }) {
+export function toQuery({ run, range, width, log, smooth, unit, subject, worst, find, layer }) {
   const query = new URLSearchParams();
   if (run !== null) query.set("run", run);
   if (range) query.set("steps", range.map((step) => Math.round(step)).join("-"));
   if (width !== HOME.width) query.set("last", width === Infinity ? "all" : String(width));
   if (!log) query.set("axis", "linear");
   if (smooth) query.set("smooth", "on");
+  if (unit !== HOME.unit) query.set("x", unit);
+  if (subject !== HOME.subject) query.set("layers", subject);
+  if (worst) query.set("sort", "worst");
+  if (find) query.set("find", find);
+  if (layer !== null) query.set("layer", layer);
   return query.size ? `?${query}` : "";
 }
 
@@ -43,5 +57,10 @@ export function fromQuery(search) {
     width: width >= 1 ? width : HOME.width,
     log: query.get("axis") !== "linear",
     smooth: query.get("smooth") === "on",
+    unit: query.get("x") === "time" ? "time" : HOME.unit,
+    subject: SUBJECTS.find((each) => each === query.get("layers")) ?? HOME.subject,
+    worst: query.get("sort") === "worst",
+    find: query.get("find") ?? HOME.find,
+    layer: query.get("layer"),
   };
 }

@@ -25,7 +25,7 @@ export function boardView(board, store, frames, plotly) {
   let palette = readPalette();
   const makeChart = (/** @type {HTMLElement} */ element, /** @type {import("../charts.js").Margin} */ margin) => {
     const chart = new Chart(plotly, element, () => palette, margin);
-    chart.onZoom = (range) => store.look({ range });
+    chart.onZoom = ([lo, hi]) => store.look({ range: [store.abscissa.stepAt(lo), store.abscissa.stepAt(hi)] });
     chart.onReset = () => store.look({ range: null });
     return chart;
   };
@@ -33,7 +33,7 @@ export function boardView(board, store, frames, plotly) {
   const [norm] = plots;
   const handle = new HandleView(norm.element, norm.chart, store);
   norm.afterDraw = () => handle.draw();
-  const layers = new LayersView(find(board, "#layers", HTMLElement), store, makeChart, () => redrawLayers());
+  const layers = new LayersView(find(board, "#layers", HTMLElement), store, makeChart);
   const whatif = new WhatIfView(find(board, ".whatif", HTMLElement), store, makeChart);
 
   const read = () => {
@@ -44,13 +44,12 @@ export function boardView(board, store, frames, plotly) {
     crosshair.draw();
   };
   const pointed = frames.add(read, { every: 0 });
-  const crosshair = new Crosshair([...plots, layers], () => pointed());
+  const crosshair = new Crosshair([...plots, layers], store, () => pointed());
   store.watch(["rows", "layers", "run", "view"], frames.add(read, { every: 250 }));
   store.watch(["draft", "run", "rules", "connection"], frames.add(() => handle.draw(), { every: 0 }));
 
-  const redrawLayers = redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 500);
   const redraws = [
-    redrawLayers,
+    redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 500),
     ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log"], plot === norm ? 100 : 160)),
     redrawWhenSeen(whatif, frames, store, ["whatif", "view", "run", "draft", "rules", "connection"], 250),
   ];

@@ -1,6 +1,6 @@
 /** One crosshair through all charts: where the pointer is on one, the others show the same step. */
 
-import { count } from "../lib/format.js";
+import { count, elapsed } from "../lib/format.js";
 import { make, setText } from "./dom.js";
 
 /** @typedef {import("../charts.js").Chart} Chart */
@@ -11,13 +11,16 @@ export class Crosshair {
   step = NaN;
   /** @type {{target: Target, line: HTMLElement, label: HTMLElement}[]} */
   #hairs;
+  #store;
   #onMove;
 
   /**
    * @param {Target[]} targets  the first one names the step
+   * @param {import("../store.js").Store} store
    * @param {() => void} onMove
    */
-  constructor(targets, onMove) {
+  constructor(targets, store, onMove) {
+    this.#store = store;
     this.#onMove = onMove;
     this.#hairs = targets.map((target, i) => {
       const label = make("span");
@@ -31,15 +34,18 @@ export class Crosshair {
 
   /** Put the lines where the step is now: the charts may have moved on under a pointer at rest. */
   draw() {
+    const { abscissa, view } = this.#store;
+    const place = abscissa.at(this.step);
+    const words = `step ${count(this.step)}${view.unit === "time" ? `, ${elapsed(Math.round(place - abscissa.column[0]))}` : ""}`;
     for (const { target: { element, chart }, line, label } of this.#hairs) {
-      const x = chart.xOf(this.step);
+      const x = chart.xOf(place);
       line.hidden = Number.isNaN(x);
       if (line.hidden) continue;
       line.style.transform = `translateX(${Math.round(element.offsetLeft + x)}px)`;
       line.style.top = `${element.offsetTop + chart.margin.top}px`;
       line.style.height = `${chart.height}px`;
       label.classList.toggle("left", x > chart.margin.left + chart.width / 2);
-      setText(label, `step ${count(this.step)}`);
+      setText(label, words);
     }
   }
 
@@ -48,7 +54,7 @@ export class Crosshair {
    * @param {PointerEvent} event
    */
   #move({ element, chart }, event) {
-    this.#set(chart.stepAt(event.clientX - element.getBoundingClientRect().left));
+    this.#set(this.#store.abscissa.stepAt(chart.xAt(event.clientX - element.getBoundingClientRect().left)));
   }
 
   /** @param {number} step */

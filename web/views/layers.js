@@ -1,26 +1,27 @@
-/** The layers: a heatmap of all of them over steps, and the curve of one. */
+/** The layers: a heatmap of all of them over steps, the curve of one, or how large their elements are. */
 
 import { nearest } from "../lib/decimate.js";
-import { count, number, tick } from "../lib/format.js";
-import { frame, layerFigure } from "../lib/figures.js";
-import { arrange, heatGrid, within, worstLayer } from "../lib/layers.js";
-import { linearTicks, logAxis } from "../lib/scale.js";
+import { lossWords } from "../lib/exponents.js";
+import { layerFigure } from "../lib/figures.js";
+import { count, number, percent } from "../lib/format.js";
+import { exponentsHeat, layersHeat } from "../lib/heat.js";
+import { arrange, SUBJECTS, within, worstLayer } from "../lib/layers.js";
 import { find, setText } from "./dom.js";
 import { sceneOf } from "./plots.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../charts.js").Chart} Chart */
 /** @typedef {import("../lib/layers.js").Measure} Measure */
+/** @typedef {import("../lib/layers.js").Picture} Picture */
 
-const PIXELS_PER_CELL = 4;
-const PIXELS_PER_NAME = 40;
 const CLICK_PX = 4;
 
 export class LayersView {
   #store;
   #readout;
+  #words;
   #note;
-  #measure;
+  #subject;
   #sort;
   #search;
   #back;
@@ -31,73 +32,91 @@ export class LayersView {
   #pointed = -1;
   /** That the crosshair is at; NaN for the newest. */
   #step = NaN;
-  /** The one layer on show. @type {number | null} */
-  #chosen = null;
 
   /**
    * @param {HTMLElement} figure
    * @param {Store} store
    * @param {(element: HTMLElement, margin: import("../charts.js").Margin) => Chart} makeChart
-   * @param {() => void} redraw  called when a person asked for another picture
    */
-  constructor(figure, store, makeChart, redraw) {
+  constructor(figure, store, makeChart) {
     this.element = find(figure, ".plot", HTMLElement);
     this.chart = makeChart(this.element, { left: 52, right: 56, top: 6, bottom: 22 });
     this.#store = store;
     this.#readout = find(figure, ".readout", HTMLElement);
+    this.#words = find(figure, ".words", HTMLElement);
     this.#note = find(figure, ".note", HTMLElement);
-    this.#measure = find(figure, "#layers-measure", HTMLSelectElement);
+    this.#subject = find(figure, "#layers-subject", HTMLSelectElement);
     this.#sort = find(figure, "#layers-sort", HTMLButtonElement);
     this.#search = find(figure, "#layers-search", HTMLInputElement);
     this.#back = find(figure, "#layers-back", HTMLButtonElement);
-    const choose = (/** @type {number | null} */ layer) => {
-      this.#chosen = layer;
-      redraw();
-    };
-    this.#measure.addEventListener("change", redraw);
-    this.#search.addEventListener("input", () => choose(null));
-    this.#search.addEventListener("keydown", ({ key }) => key === "Enter" && choose(this.#layers[0] ?? null));
-    this.#back.addEventListener("click", () => choose(null));
-    this.#sort.addEventListener("click", () => {
-      this.#sort.setAttribute("aria-pressed", String(!this.#sorted));
-      redraw();
+    this.#listen();
+    store.watch(["view", "run"], () => this.#show());
+  }
+
+  #listen() {
+    const store = this.#store;
+    this.#subject.addEventListener("change", () => {
+      store.look({ subject: SUBJECTS.find((each) => each === this.#subject.value) });
     });
+    this.#sort.addEventListener("click", () => store.look({ worst: !store.view.worst }));
+    this.#search.addEventListener("input", () => store.look({ find: this.#search.value, layer: null }));
+    this.#search.addEventListener("keydown", ({ key }) => key === "Enter" && this.#choose(this.#layers[0]));
+    this.#back.addEventListener("click", () => store.look({ layer: null }));
     this.element.addEventListener("pointermove", ({ clientY }) => (this.#pointed = this.#rowAt(clientY)));
     this.element.addEventListener("pointerleave", () => (this.#pointed = -1));
-    onClick(this.element, ({ clientY }) => this.#chosen === null && choose(this.#worstIn(this.#rowAt(clientY)) ?? null));
+    onClick(this.element, ({ clientY }) => {
+      if (this.#measure && this.#chosen === null) this.#choose(this.#worstIn(this.#rowAt(clientY)));
+    });
+  }
+
+  /** Let the controls say what is on show. */
+  #show() {
+    const { subject, worst, find: words } = this.#store.view;
+    this.#subject.value = subject;
+    this.#sort.setAttribute("aria-pressed", String(worst));
+    if (this.#search.value !== words) this.#search.value = words;
+    for (const control of [this.#sort, this.#search]) control.hidden = subject === "exponents";
+    this.#words.hidden = subject !== "exponents";
+    this.#back.hidden = this.#chosen === null || subject === "exponents";
   }
 
   draw() {
     const pictures = within(this.#store.layers.pictures, this.#store.range);
-    const names = this.#names;
-    if (this.#chosen !== null && this.#chosen >= names.length) this.#chosen = null;
-    this.#back.hidden = this.#chosen === null;
-    this.#layers = arrange(names, this.#search.value, this.#sorted ? { pictures, measure: this.#by } : null);
-    if (this.#chosen === null) this.#drawAll(pictures);
-    else this.#drawOne(this.#chosen, pictures);
+    const measure = this.#measure;
+    if (measure === null) this.#drawExponents(pictures);
+    else if (this.#chosen === null) this.#drawAll(pictures, measure);
+    else this.#drawOne(pictures, measure, this.#chosen);
     this.read(this.#step);
   }
 
   /**
    * Name a layer, the one on show, else the worst in the row under the pointer, else the worst of all, with its value
-   * at a step.
+   * at a step; or say what of the elements narrower formats would lose then.
    * @param {number} step  NaN for the newest
    */
   read(step) {
     this.#step = step;
     const { pictures } = this.#store.layers;
     const picture = pictures[nearest(Float64Array.from(pictures, (each) => each.step), Number.isNaN(step) ? Infinity : step)];
+    const measure = this.#measure;
+    if (measure === null) return this.#readExponents(picture);
     const layer = this.#chosen ?? this.#worstIn(this.#pointed, picture);
     if (!picture || layer === undefined) return setText(this.#readout, "");
-    setText(this.#readout, `${number(picture[this.#by][layer])} ${this.#names[layer]}`);
+    const value = picture[measure][layer];
+    setText(this.#readout, `${measure === "shares" ? percent(value) : number(value)} ${this.#names[layer]}`);
   }
 
-  get #by() {
-    return /** @type {Measure} */ (this.#measure.value);
+  /** What of each layer is on show; null when it is all elements together. */
+  get #measure() {
+    const { subject } = this.#store.view;
+    return subject === "exponents" ? null : subject;
   }
 
-  get #sorted() {
-    return this.#sort.getAttribute("aria-pressed") === "true";
+  /** The one layer on show; null for all. */
+  get #chosen() {
+    const { layer } = this.#store.view;
+    const index = layer === null ? -1 : this.#names.indexOf(layer);
+    return index < 0 ? null : index;
   }
 
   /** The layers' names; numbers before a run has told them. */
@@ -105,6 +124,11 @@ export class LayersView {
     const { run, layers } = this.#store;
     const known = layers.pictures.at(-1)?.norms.length ?? 0;
     return Array.from({ length: known }, (_, layer) => run?.layers[layer] ?? `layer ${count(layer)}`);
+  }
+
+  /** @param {number | undefined} layer */
+  #choose(layer) {
+    if (layer !== undefined) this.#store.look({ layer: this.#names[layer] });
   }
 
   /** @param {number} clientY */
@@ -115,61 +139,59 @@ export class LayersView {
   /**
    * The worst layer of a row.
    * @param {number} row  -1 for all rows
-   * @param {import("../lib/layers.js").Picture} [picture]
+   * @param {Picture} [picture]
    */
   #worstIn(row, picture = this.#store.layers.pictures.at(-1)) {
     const shown = row < 0 ? this.#layers : this.#layers.slice(row * this.#perRow, (row + 1) * this.#perRow);
-    return picture && worstLayer(picture, this.#by, shown);
+    return picture && this.#measure ? worstLayer(picture, this.#measure, shown) : undefined;
   }
 
-  /** @param {import("../lib/layers.js").Picture[]} pictures */
-  #drawAll(pictures) {
-    const { chart } = this;
-    const rows = Math.max(1, Math.floor(chart.height / PIXELS_PER_CELL));
-    const size = { columns: chart.width / PIXELS_PER_CELL, rows, measure: this.#by, layers: this.#layers };
-    const { steps, grid, perRow } = heatGrid(pictures, size);
-    this.#perRow = perRow;
-    const labels = rowTicks(grid.length, chart.height).map((row) => ({ value: row, label: tick(this.#layers[row * perRow]) }));
-    chart.drawHeat({ ...frame(sceneOf(this.#store), chart.width), steps, grid, rows: labels, colour: colourAxis(this.#by, grid) });
-    setText(this.#note, this.#whyEmpty(steps.length));
+  /**
+   * @param {Picture[]} pictures
+   * @param {Measure} measure
+   */
+  #drawAll(pictures, measure) {
+    const { worst, find: words } = this.#store.view;
+    this.#layers = arrange(this.#names, words, worst ? { pictures, measure } : null);
+    const heat = layersHeat(sceneOf(this.#store), this.chart, { pictures, measure, layers: this.#layers });
+    this.#perRow = heat.perRow;
+    this.chart.drawHeat(heat);
+    setText(this.#note, this.#whyEmpty(pictures.length));
   }
 
   /** @param {number} pictures  on show */
   #whyEmpty(pictures) {
-    if (this.#search.value && this.#layers.length === 0) return `No layer's name has "${this.#search.value}"`;
+    const { find: words } = this.#store.view;
+    if (words && this.#layers.length === 0) return `No layer's name has "${words}"`;
     return pictures ? "" : "No layers were recorded in these steps";
   }
 
   /**
+   * @param {Picture[]} pictures
+   * @param {Measure} measure
    * @param {number} layer
-   * @param {import("../lib/layers.js").Picture[]} pictures
    */
-  #drawOne(layer, pictures) {
-    const x = Float64Array.from(pictures, ({ step }) => step);
-    const y = Float64Array.from(pictures, (picture) => picture[this.#by][layer]);
-    this.chart.draw(layerFigure(sceneOf(this.#store), this.chart.width, this.#by, { name: this.#names[layer], x, y }));
+  #drawOne(pictures, measure, layer) {
+    const scene = sceneOf(this.#store);
+    const x = Float64Array.from(pictures, ({ step }) => scene.abscissa.at(step));
+    const y = Float64Array.from(pictures, (picture) => picture[measure][layer]);
+    this.chart.draw(layerFigure(scene, this.chart.width, measure, { name: this.#names[layer], x, y }));
     setText(this.#note, "");
   }
-}
 
-/**
- * @param {Measure} measure
- * @param {number[][]} grid
- * @returns {import("../lib/scale.js").Axis}
- */
-function colourAxis(measure, grid) {
-  if (measure === "coefs") return { type: "linear", lo: 0, hi: 1, ticks: linearTicks(0, 1, 4) };
-  return logAxis(grid.map((row) => Float64Array.from(row)), 4);
-}
+  /** @param {Picture[]} pictures */
+  #drawExponents(pictures) {
+    const heat = exponentsHeat(sceneOf(this.#store), this.chart, pictures);
+    this.chart.drawHeat(heat);
+    setText(this.#note, heat.grid.length ? "" : "No elements were counted in these steps");
+  }
 
-/**
- * The rows that have room for a label.
- * @param {number} rows
- * @param {number} height  px
- */
-function rowTicks(rows, height) {
-  const stride = Math.max(1, Math.ceil(rows / (height / PIXELS_PER_NAME)));
-  return Array.from({ length: Math.ceil(rows / stride) }, (_, i) => i * stride);
+  /** @param {Picture | undefined} picture */
+  #readExponents(picture) {
+    const counted = picture?.exponents ?? this.#store.layers.exponents;
+    setText(this.#readout, "");
+    setText(this.#words, counted ? lossWords(counted) : "");
+  }
 }
 
 /**

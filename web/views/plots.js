@@ -55,8 +55,8 @@ const PLOTS = [
  * @returns {Scene}
  */
 export function sceneOf(store) {
-  const { table, shownRows, range, log, run, view } = store;
-  return { table, shown: shownRows, range, mode: String(run?.control.mode ?? ""), log, smooth: view.smooth };
+  const { table, abscissa, range, log, run, view } = store;
+  return { table, abscissa, range, mode: String(run?.control.mode ?? ""), log, smooth: view.smooth };
 }
 
 /**

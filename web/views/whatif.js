@@ -43,7 +43,7 @@ export class WhatIfView {
     this.#buttons = SUGGESTIONS.map((name) => this.#makeButton(name));
     find(panel, "#suggestions", HTMLElement).replaceChildren(...this.#buttons.map(({ button }) => button));
     this.element.addEventListener("pointermove", ({ clientX }) => {
-      this.#point(10 ** this.chart.stepAt(clientX - this.element.getBoundingClientRect().left));
+      this.#point(10 ** this.chart.xAt(clientX - this.element.getBoundingClientRect().left));
     });
     this.element.addEventListener("pointerleave", () => this.#point(NaN));
   }
@@ -173,10 +173,10 @@ function effectWords(whatif, exponents, bound, pointed) {
 
 /**
  * @param {import("../lib/whatif.js").Curve} curve
- * @returns {import("../charts.js").ShareCurve[]}
+ * @returns {import("../traces.js").ShareCurve[]}
  */
 function curvesOf({ threshold, clipped, coef }) {
-  /** @type {import("../charts.js").ShareCurve[]} */
+  /** @type {import("../traces.js").ShareCurve[]} */
   const curves = [{ role: "threshold", name: "share clipped", x: threshold, y: clipped }];
   return coef ? [...curves, { role: "coef", name: "mean coefficient", x: threshold, y: coef }] : curves;
 }

@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { abscissa } from "../../web/lib/abscissa.js";
+import { exponentsHeat, layersHeat } from "../../web/lib/heat.js";
+import { StepTable } from "../../web/lib/table.js";
+
+const SIZE = { width: 400, height: 120 };
+
+/** @type {import("../../web/lib/figures.js").Scene} */
+const scene = { table: new StepTable(), abscissa: abscissa("step", new StepTable(), 0), range: [1, 100], mode: "norm", log: [], smooth: false };
+
+/**
+ * @param {number} step
+ * @param {number[]} norms
+ * @param {import("../../web/lib/exponents.js").Exponents | null} [exponents]
+ * @returns {import("../../web/lib/layers.js").Picture}
+ */
+const picture = (step, norms, exponents = null) => {
+  const values = Float64Array.from(norms);
+  return { step, norms: values, coefs: values, clamped: values, shares: values, exponents };
+};
+
+test("layers lie from top to bottom, as many in a row as there is no room for, and named by their number", () => {
+  const heat = layersHeat(scene, SIZE, { pictures: [picture(1, Array(90).fill(2))], measure: "norms", layers: [...Array(90).keys()] });
+  assert.equal(heat.perRow, 3);
+  assert.deepEqual([heat.y.lo, heat.y.hi], [29.5, -0.5]);
+  assert.deepEqual(heat.y.ticks.map(({ label }) => label), ["0", "30", "60"]);
+});
+
+test("without pictures no layer is named", () => {
+  const heat = layersHeat(scene, SIZE, { pictures: [], measure: "norms", layers: [0, 1] });
+  assert.deepEqual([heat.columns, heat.y.ticks], [[], []]);
+});
+
+test("the colour of coefficients spans 0 to 1, that of others their values", () => {
+  const shown = { pictures: [picture(1, [0.5, 0.2])], layers: [0, 1] };
+  assert.deepEqual([layersHeat(scene, SIZE, { ...shown, measure: "coefs" }).colour.lo, layersHeat(scene, SIZE, { ...shown, measure: "norms" }).colour.type], [0, "log"]);
+});
+
+test("what a format cannot hold is a band from its least or largest number to the end of the axis", () => {
+  const counted = { first: 127 - 20, counts: Array(31).fill(1), zeros: 0, every: 1 };
+  const { y, bands } = exponentsHeat(scene, SIZE, [picture(1, [], counted)]);
+  assert.deepEqual([y.lo, y.hi], [-20, 12]);
+  assert.deepEqual(
+    bands.map(({ lo, hi, label }) => [lo, hi, label]),
+    [[-20, -17, "fp8 e5m2: zero"], [-20, -10, "fp8 e4m3: zero"], [Math.log2(448), 12, "fp8 e4m3: too large"]],
+  );
+});
+
+test("sizes are labelled as powers of two, their shares as percentages", () => {
+  const counted = { first: 127 - 8, counts: [1, 10, 100, 889], zeros: 0, every: 1 };
+  const { y, rows, colour } = exponentsHeat(scene, SIZE, [picture(1, [], counted)]);
+  assert.deepEqual(y.ticks.map(({ label }) => label), ["2⁻⁸", "2⁻⁴"]);
+  assert.deepEqual(rows, [-7.5, -6.5, -5.5, -4.5]);
+  assert.deepEqual(colour.ticks.map(({ label }) => label), ["0.1 %", "1 %", "10 %", "100 %"]);
+});
+
+test("without counted elements there is nothing to band", () => {
+  const { grid, bands, y } = exponentsHeat(scene, SIZE, [picture(1, [1])]);
+  assert.deepEqual([grid, bands, y.ticks], [[], [], []]);
+});

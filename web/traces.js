@@ -1,0 +1,213 @@
+/** Figures as Plotly's traces and axes: the other half of charts.js, which alone uses it. */
+
+/** @typedef {import("./lib/figures.js").Figure} Figure */
+/** @typedef {import("./lib/figures.js").Role} Role */
+/** @typedef {import("./lib/heat.js").HeatFigure} HeatFigure */
+/** @typedef {import("./lib/scale.js").Axis} Axis */
+/** @typedef {import("./lib/scale.js").Tick} Tick */
+/** @typedef {{[key: string]: unknown}} Options */
+/** @typedef {Record<string, string>} Palette */
+
+/** @typedef {{lo: number, hi: number, ticks: Tick[]}} Steps */
+
+/** @typedef {{role: Role, name: string, x: number[], y: number[]}} ShareCurve  y of 0..1, over the same axis as the bars */
+
+/**
+ * @typedef {object} BarFigure
+ * @property {number[]} edges
+ * @property {number[]} counts
+ * @property {ShareCurve[]} curves
+ * @property {number} threshold  NaN for none; bars beyond it are in its colour
+ * @property {Tick[]} ticks
+ */
+
+/**
+ * How a line looks beyond its colour, which is never the only difference.
+ * @type {Record<Role, Options>}
+ */
+const LINES = {
+  before: { width: 1 },
+  after: { width: 2 },
+  threshold: { width: 1.5, dash: "6px,4px", shape: "hv" },
+  largest: { width: 1, dash: "1px,3px" },
+  coef: { width: 1.25 },
+  clamped: { width: 1.25 },
+  loss: { width: 1.25 },
+  other: { width: 1.25, dash: "2px,2px" },
+  trend: { width: 1.75 },
+};
+
+/** The style sheet's colours in use. */
+export const COLOURS = ["ground", "ink", "muted", "hairline", "bad", ...Object.keys(LINES)];
+
+/** Lines that go faint behind a trend. */
+const RAW = ["before", "after", "loss"];
+
+/** Height of a mark's label. */
+const MARK_LABEL_PX = 14;
+
+/**
+ * @param {Figure} figure
+ * @param {Palette} palette
+ * @returns {Options[]}
+ */
+export function lineTraces({ lines, crosses, y, faint }, palette) {
+  const traces = lines.map(({ role, name, x, y: values }) => ({
+    type: "scatter",
+    mode: role === "other" ? "lines+markers" : "lines",
+    name,
+    x,
+    y: y.type === "log" ? values.map((value) => (value === 0 ? y.lo : value)) : values,
+    opacity: faint && RAW.includes(role) ? 0.35 : 1,
+    line: { ...LINES[role], color: palette[role], simplify: false },
+    marker: { size: 4, color: palette[role] },
+  }));
+  const top = new Float64Array(crosses.length).fill(y.hi);
+  const marker = { symbol: "x-thin", size: 7, line: { width: 1.75, color: palette.bad } };
+  return [...traces, { type: "scatter", mode: "markers", name: "non-finite", x: crosses, y: top, marker, cliponaxis: false, showlegend: crosses.length > 0 }];
+}
+
+/**
+ * Applied changes as vertical lines, labelled at the top.
+ * @param {Figure} figure
+ * @param {Palette} palette
+ * @param {number} height  px
+ * @returns {Options[]}
+ */
+export function markTraces({ marks, y }, palette, height) {
+  const share = 1 - MARK_LABEL_PX / 2 / height;
+  const labelY = y.type === "log" ? y.lo * (y.hi / y.lo) ** share : y.lo + share * (y.hi - y.lo);
+  const labelled = marks.filter(({ label }) => label);
+  const texts = labelled.map(({ label }) => label.replaceAll("<", "&lt;"));
+  return [
+    {
+      type: "scatter", mode: "lines", name: "changes", line: { width: 1, color: palette.threshold }, opacity: 0.6, showlegend: false,
+      x: marks.flatMap(({ x }) => [x, x, null]),
+      y: marks.flatMap(() => [y.lo, y.hi, null]),
+    },
+    {
+      type: "scatter", mode: "text", name: "change labels", showlegend: false,
+      textposition: labelled.map(({ side }) => `middle ${side}`),
+      x: labelled.map(({ x }) => x),
+      y: labelled.map(() => labelY),
+      text: texts.map((text) => ` ${text} `),
+      textfont: { size: 11, color: palette.threshold },
+    },
+  ];
+}
+
+/**
+ * @param {HeatFigure} figure
+ * @param {Palette} palette
+ * @returns {Options[]}
+ */
+export function heatTraces({ y, columns, rows, grid, nan, colour, marks }, palette) {
+  const place = colour.type === "log" ? Math.log10 : Number;
+  const looks = { type: "heatmap", x: columns, y: rows, hoverinfo: "skip" };
+  return [
+    {
+      ...looks, z: grid.map((row) => row.map((value) => place(Math.max(value, colour.lo)))),
+      zmin: place(colour.lo), zmax: place(colour.hi), colorscale: "Viridis", showscale: columns.length > 0,
+      colorbar: {
+        thickness: 8, outlinewidth: 0, xpad: 4, ypad: 0, ticklen: 0,
+        tickvals: colour.ticks.map(({ value }) => place(value)), ticktext: colour.ticks.map(({ label }) => label),
+      },
+    },
+    {
+      ...looks, z: nan === "bad" ? grid.map((row) => row.map((value) => (Number.isNaN(value) ? 1 : null))) : [],
+      colorscale: [[0, palette.bad], [1, palette.bad]], showscale: false,
+    },
+    {
+      type: "scatter", mode: "lines", line: { width: 1, color: palette.threshold }, opacity: 0.8, showlegend: false,
+      x: marks.flatMap(({ x }) => [x, x, null]),
+      y: marks.flatMap(() => [y.lo, y.hi, null]),
+    },
+  ];
+}
+
+/**
+ * Bands of a heatmap that pale, one over the other, their names side by side.
+ * @param {import("./lib/heat.js").Band[]} bands
+ * @param {Palette} palette
+ * @returns {Options}  parts of a layout
+ */
+export function veils(bands, palette) {
+  return {
+    shapes: bands.map(({ lo, hi }) => ({
+      type: "rect", xref: "paper", x0: 0, x1: 1, y0: lo, y1: hi, fillcolor: palette.ground, opacity: 0.4, line: { width: 1, color: palette.ink },
+    })),
+    annotations: bands.map((band, i) => ({
+      text: band.label, showarrow: false, xref: "paper", x: 0.01 + i / 4, xanchor: "left", y: band[band.labelled],
+      yanchor: band.labelled === "hi" ? "top" : "bottom", font: { size: 11, color: palette.ink }, bgcolor: palette.ground, borderpad: 1,
+    })),
+  };
+}
+
+/**
+ * Bars as high as the chart, those beyond the threshold in its colour.
+ * @param {BarFigure} figure
+ * @param {Palette} palette
+ * @returns {Options[]}
+ */
+export function barTraces({ edges, counts, threshold }, palette) {
+  const most = Math.max(...counts);
+  const lefts = edges.slice(0, counts.length);
+  const inside = threshold >= edges[0] && threshold <= edges[counts.length] ? Math.log10(threshold) : null;
+  return [
+    {
+      type: "bar", showlegend: false, x: lefts.map(Math.log10), y: counts.map((n) => n / most), offset: 0, width: Math.log10(edges[1] / edges[0]),
+      marker: { color: lefts.map((left) => (left >= threshold ? palette.threshold : palette.before)), opacity: 0.55 },
+    },
+    { type: "scatter", mode: "lines", showlegend: false, x: [inside, inside], y: [0, 1], line: { ...LINES.threshold, color: palette.threshold } },
+  ];
+}
+
+/**
+ * @param {ShareCurve[]} curves
+ * @param {Palette} palette
+ * @returns {Options[]}
+ */
+export function shareTraces(curves, palette) {
+  return curves.map(({ role, name, x, y }) => ({
+    type: "scatter", mode: "lines", name, x: x.map(Math.log10), y, line: { width: 1.75, color: palette[role], simplify: false },
+  }));
+}
+
+/**
+ * @param {Steps} x
+ * @param {Palette} palette
+ * @returns {Options}
+ */
+export function stepAxis({ lo, hi, ticks }, palette) {
+  return { ...axisLooks(ticks, palette), range: [lo, hi], showgrid: false, ticks: "outside", ticklen: 4, tickcolor: palette.hairline };
+}
+
+/**
+ * @param {Axis} axis
+ * @param {Palette} palette
+ * @returns {Options}
+ */
+export function valueAxis({ type, lo, hi, ticks }, palette) {
+  const range = type === "log" ? [Math.log10(lo), Math.log10(hi)] : [lo, hi];
+  return { ...axisLooks(ticks, palette), type, range, fixedrange: true };
+}
+
+/**
+ * @param {Tick[]} ticks
+ * @param {Palette} palette
+ * @returns {Options}
+ */
+function axisLooks(ticks, palette) {
+  return {
+    tickmode: "array",
+    tickvals: ticks.map(({ value }) => value),
+    ticktext: ticks.map(({ label }) => label),
+    gridcolor: palette.hairline,
+    gridwidth: 1,
+    zeroline: false,
+    automargin: false,
+    // The labels are ours and fit: without these two Plotly measures each one again on every draw.
+    tickangle: 0,
+    ticklabeloverflow: "allow",
+  };
+}
