@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ log = logging.getLogger("clipcore")
 BATCH_INTERVAL_S = 0.05
 BACKOFF_S = (0.25, 5.0)  # first and longest wait between two tries
 ANSWER_TIMEOUT_S = 10.0  # for the handshake and for the welcome
+FRAMES_AT_ONCE = 64  # between two looks at what came in: a long backlog must not let acknowledgements pile up
 
 Message = dict[str, Any]
 
@@ -124,7 +126,7 @@ class Link(threading.Thread):
     def _send(self, socket: ClientConnection) -> None:
         layers = self._collect()
         self._report_loss()
-        for text in self._outbox.unsent():
+        for text in islice(self._outbox.unsent(), FRAMES_AT_ONCE):
             socket.send(text)
         if layers is not None:
             socket.send(encode(layers))
@@ -142,7 +144,7 @@ class Link(threading.Thread):
 
     def _report_loss(self) -> None:
         if lost := self._outbox.take_lost_rows():
-            text = f"{lost:,} steps gave way while the server was away: the trainer's buffer was full"
+            text = f"{lost:,} steps gave way while the server was away: the trainer's buffer was full, on disk too"
             log.warning("%s", text)
             self._outbox.add_note("event", step=0, time=time.time(), kind="warning", text=text, data={})
 

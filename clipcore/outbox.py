@@ -7,16 +7,18 @@ No sockets and no threads of its own, so its tests need neither. Rows get a `seq
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from clipcore.recorder import Record
+from clipcore.spool import Slice, Spool
 from clipcore.wire import encode
 
 #: Rows in one frame at most: the server's own limit is 4,096.
 FRAME_ROWS = 1024
-#: Rows kept while the server is away: 100,000 encoded rows are about 30 MB, or half an hour at 50 steps/s.
-KEPT_ROWS = 100_000
+#: Rows kept in memory while the server is away; older ones go to disk. 20,000 encoded rows are about 6 MB.
+MEMORY_ROWS = 20_000
 #: Notes kept while the server is away.
 KEPT_NOTES = 10_000
 
@@ -25,16 +27,26 @@ KEPT_NOTES = 10_000
 class _Frame:
     first: int  # seq of its first row
     last: int  # seq of its last row
-    text: str
+    text: str | Slice  # in memory or in the spool
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
 
 
 class Outbox:
-    """Rows and notes that are not acknowledged yet, in order, at most `kept_rows` and `KEPT_NOTES` of them."""
+    """Rows and notes that are not acknowledged yet, in order: in memory, the oldest rows beyond that in a spool.
 
-    def __init__(self, kept_rows: int = KEPT_ROWS) -> None:
-        self._kept_rows = kept_rows
+    Args:
+        memory_rows: rows in memory at most.
+        spool: takes the others.
+    """
+
+    def __init__(self, memory_rows: int = MEMORY_ROWS, spool: Spool | None = None) -> None:
+        self._memory_rows = memory_rows
+        self._spool = spool or Spool()
         self._lock = threading.Lock()
         self._open: list[Record] = []  # numbered but not encoded yet
+        self._spooled: deque[_Frame] = deque()  # all of them older than those in memory
         self._frames: deque[_Frame] = deque()
         self._notes: deque[tuple[int, str]] = deque(maxlen=KEPT_NOTES)
         self._seq = 0
@@ -44,7 +56,7 @@ class Outbox:
         self._lost_rows = 0
 
     def add_rows(self, records: Iterable[Record]) -> None:
-        """Number the rows; the oldest unacknowledged ones give way when there is no room (see `take_lost_rows`)."""
+        """Number the rows; unacknowledged ones give way when there is no room on disk either (see `take_lost_rows`)."""
         with self._lock:
             for record in records:
                 self._open.append(record)
@@ -63,10 +75,10 @@ class Outbox:
         """The frames to send next, each once, until `rewind`: first rows, then the notes that speak of them."""
         with self._lock:
             self._close_frame()
-            frames = [frame for frame in self._frames if frame.last > self._sent_seq]
+            frames = [frame for frame in chain(self._spooled, self._frames) if frame.last > self._sent_seq]
             notes = [(n, text) for n, text in self._notes if n > self._sent_n]
         for frame in frames:
-            yield frame.text
+            yield self._text(frame)
             self._sent_seq = frame.last
         for n, text in notes:
             yield text
@@ -79,8 +91,11 @@ class Outbox:
     def acknowledge(self, seq: int, n: int) -> None:
         """Forget rows up to `seq` and notes up to `n`: the server has committed them."""
         with self._lock:
-            while self._frames and self._frames[0].last <= seq:
-                self._frames.popleft()
+            for frames in (self._spooled, self._frames):
+                while frames and frames[0].last <= seq:
+                    frames.popleft()
+            if not self._spooled:
+                self._spool.clear()
             while self._notes and self._notes[0][0] <= n:
                 self._notes.popleft()
 
@@ -94,23 +109,30 @@ class Outbox:
     def pending_rows(self) -> int:
         """Rows not acknowledged yet (a partly acknowledged frame counts whole)."""
         with self._lock:
-            return self._pending_rows()
+            return sum(map(len, chain(self._spooled, self._frames))) + len(self._open)
 
     @property
     def empty(self) -> bool:
         """Everything is acknowledged."""
         with self._lock:
-            return not (self._open or self._frames or self._notes)
+            return not (self._open or self._spooled or self._frames or self._notes)
 
-    def _pending_rows(self) -> int:
-        in_frames = self._frames[-1].last - self._frames[0].first + 1 if self._frames else 0
-        return in_frames + len(self._open)
+    def _text(self, frame: _Frame) -> str:
+        if isinstance(frame.text, str):
+            return frame.text
+        with self._lock:
+            return self._spool.get(frame.text)
 
     def _make_room(self) -> None:
-        while self._frames and self._pending_rows() > self._kept_rows:
+        """Move the oldest rows in memory to the spool, until the others are few enough."""
+        surplus = sum(map(len, self._frames)) + len(self._open) - self._memory_rows
+        while self._frames and surplus > 0:
             frame = self._frames.popleft()
-            if frame.last > self._sent_seq:
-                self._lost_rows += frame.last - frame.first + 1
+            surplus -= len(frame)
+            if (place := self._spool.put(str(frame.text))) is not None:
+                self._spooled.append(replace(frame, text=place))
+            elif frame.last > self._sent_seq:
+                self._lost_rows += len(frame)
 
     def _close_frame(self) -> None:
         if not self._open:

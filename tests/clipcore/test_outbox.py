@@ -2,12 +2,14 @@
 
 import json
 import math
+import tempfile
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clipcore.outbox import FRAME_ROWS, Outbox
 from clipcore.recorder import Record
+from clipcore.spool import Spool
 
 
 def record(step, **values):
@@ -80,13 +82,40 @@ def test_a_frame_holds_a_bounded_number_of_rows():
     assert [len(json.loads(frame)["columns"]["step"]) for frame in outbox.unsent()] == [FRAME_ROWS, FRAME_ROWS, 1]
 
 
-def test_the_oldest_rows_give_way_when_the_buffer_is_full_and_are_counted():
+def test_rows_beyond_memory_wait_on_disk():
+    """They come in order with the others, again after a rewind, and the disk is free when they are acknowledged."""
+    spool = Spool()
+    outbox = Outbox(memory_rows=2 * FRAME_ROWS, spool=spool)
+    outbox.add_rows(records(5 * FRAME_ROWS))
+    everything = list(range(1, 5 * FRAME_ROWS + 1))
+    assert outbox.pending_rows == len(everything)
+    assert seqs(outbox.unsent()) == everything
+    outbox.acknowledge(FRAME_ROWS, 0)
+    outbox.rewind()
+    assert seqs(outbox.unsent()) == everything[FRAME_ROWS:]
+    assert spool.size > 0
+    outbox.acknowledge(4 * FRAME_ROWS, 0)
+    assert (spool.size, outbox.pending_rows, outbox.take_lost_rows()) == (0, FRAME_ROWS, 0)
+
+
+def test_rows_give_way_when_the_disk_is_full_too_and_are_counted():
     """The newest rows survive, and what was lost is said once."""
-    outbox = Outbox(kept_rows=2 * FRAME_ROWS)
+    outbox = Outbox(memory_rows=2 * FRAME_ROWS, spool=Spool(limit=0))
     outbox.add_rows(records(5 * FRAME_ROWS))
     assert outbox.take_lost_rows() == 3 * FRAME_ROWS
     assert outbox.take_lost_rows() == 0
     assert seqs(outbox.unsent()) == list(range(3 * FRAME_ROWS + 1, 5 * FRAME_ROWS + 1))
+
+
+def test_a_disk_that_fails_costs_the_rows_that_it_should_have_kept(tmp_path, monkeypatch):
+    """And nothing else: no exception reaches the trainer, and a disk with room again is used again."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    outbox = Outbox(memory_rows=FRAME_ROWS)
+    outbox.add_rows(records(2 * FRAME_ROWS))
+    assert outbox.take_lost_rows() == FRAME_ROWS
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    outbox.add_rows(records(FRAME_ROWS, 2 * FRAME_ROWS + 1))
+    assert seqs(outbox.unsent()) == list(range(FRAME_ROWS + 1, 3 * FRAME_ROWS + 1))
 
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "send", "ack", "reconnect"]), st.integers(1, 40)), max_size=60))
