@@ -6,7 +6,7 @@
  */
 
 import { abscissa } from "./lib/abscissa.js";
-import { changesOf } from "./lib/changes.js";
+import { changesOf, standing } from "./lib/changes.js";
 import { Gaps } from "./lib/gaps.js";
 import { LayerHistory } from "./lib/layers.js";
 import { Requests } from "./lib/requests.js";
@@ -52,8 +52,6 @@ export class Store {
   log = [];
   /** @type {import("./lib/draft.js").Draft | null} what is being edited */
   draft = null;
-  /** @type {import("./lib/schema.js").Rules} */
-  rules = {};
   /** @type {import("./lib/whatif.js").Foresight | null} */
   whatif = null;
   notice = "";
@@ -64,6 +62,8 @@ export class Store {
   #chosen;
   /** @type {Map<Topic, (() => void)[]>} */
   #listeners = new Map();
+  /** @type {import("./lib/schema.js").Rules} */
+  #rules = {};
   #requests = new Requests();
   #send;
 
@@ -189,7 +189,7 @@ export class Store {
 
   /** @param {import("./lib/schema.js").Rules} rules */
   setRules(rules) {
-    this.rules = rules;
+    this.#rules = rules;
     this.#changed("rules");
   }
 
@@ -204,6 +204,12 @@ export class Store {
   edit(draft) {
     this.draft = draft;
     this.#changed("draft");
+  }
+
+  /** The modes, each with its parameters and the knobs that the training declared beside them. */
+  get rules() {
+    const knobs = this.run?.knobs ?? {};
+    return Object.fromEntries(Object.entries(this.#rules).map(([mode, rule]) => [mode, { ...rule, properties: { ...rule.properties, ...knobs } }]));
   }
 
   /** How far the newest change that this page asked for has got. */
@@ -257,6 +263,11 @@ export class Store {
   /** The newest applied change of the clipper's configuration. */
   get lastChange() {
     return this.log.findLast((entry) => changesOf(entry) !== null) ?? null;
+  }
+
+  /** The change that an undo takes back; null when none is left. */
+  get undoable() {
+    return standing(this.log).at(-1) ?? null;
   }
 
   /**

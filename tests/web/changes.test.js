@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { changesOf, describe, shortLabel, undo } from "../../web/lib/changes.js";
+import { changesOf, describe, shortLabel, standing, undo } from "../../web/lib/changes.js";
 
 /** @type {import("../../web/lib/wire.js").LogEntry} */
 const entry = { n: 1, step: 4790, time: 0, kind: "applied", text: "", data: { changes: { max_norm: [2, 1] }, id: "c0" } };
@@ -17,9 +17,24 @@ test("a mark is labelled with the mode when it changed, else with the first para
   assert.equal(shortLabel({ clip_value: [null, 0.1], mode: ["norm", "value"] }), "norm → value");
 });
 
-test("undo restores the parameters of the same mode, or only the mode, which remembers its own", () => {
+test("undo restores what was before: the parameters, and with a mode those it had", () => {
   assert.deepEqual(undo({ max_norm: [2, 1], norm_type: [2, "Infinity"] }), { max_norm: 2, norm_type: 2 });
-  assert.deepEqual(undo({ mode: ["norm", "value"], clip_value: [null, 0.1] }), { mode: "norm" });
+  assert.deepEqual(undo({ mode: ["norm", "value"], clip_value: [null, 0.1], max_norm: [2, null] }), { mode: "norm", max_norm: 2 });
+});
+
+test("a change that was taken back no longer stands, so that undo goes on to the one before it", () => {
+  /** @param {...import("../../web/lib/changes.js").Changes} all */
+  const logged = (...all) => all.map((changes, i) => ({ ...entry, n: i, data: { changes } }));
+  const stands = (/** @type {import("../../web/lib/wire.js").LogEntry[]} */ log) => standing(log).map(({ n }) => n);
+  const log = logged(
+    { max_norm: [2, 1] },
+    { mode: ["norm", "value"], max_norm: [1, null], clip_value: [null, 0.1] },
+    { mode: ["value", "norm"], clip_value: [0.1, null], max_norm: [null, 1] },
+    { max_norm: [1, 2] },
+    { max_norm: [2, 3] },
+  );
+  assert.deepEqual([1, 2, 3, 4, 5].map((n) => stands(log.slice(0, n))), [[0], [0, 1], [0], [], [4]]);
+  assert.deepEqual(stands([...log, { ...entry, kind: "rejected" }, ...logged({}, { lr: [1, 3] })]), [4, 1]);
 });
 
 test("only applied changes of the clipper count as changes", () => {

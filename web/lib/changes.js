@@ -38,11 +38,38 @@ export function shortLabel(changes) {
 }
 
 /**
- * The patch that restores what was before. A mode brings back its own last parameters by itself.
+ * The patch that restores what was before.
  * @param {Changes} changes
  * @returns {{[parameter: string]: Json}}
  */
 export function undo(changes) {
-  if (changes.mode) return { mode: changes.mode[0] };
-  return Object.fromEntries(Object.entries(changes).map(([name, [before]]) => [name, before]));
+  return Object.fromEntries(Object.entries(changes).flatMap(([name, [before]]) => (before === null ? [] : [[name, before]])));
+}
+
+/**
+ * The changes that nobody has taken back: of one and the next that restores what was before it, neither remains.
+ * @param {LogEntry[]} log
+ * @returns {LogEntry[]}
+ */
+export function standing(log) {
+  /** @type {LogEntry[]} */
+  const remaining = [];
+  for (const entry of log) {
+    const changes = changesOf(entry);
+    const last = remaining.at(-1);
+    if (changes && last && takesBack(changes, changesOf(last) ?? {})) remaining.pop();
+    else if (changes) remaining.push(entry);
+  }
+  return remaining;
+}
+
+/**
+ * @param {Changes} changes
+ * @param {Changes} earlier
+ */
+function takesBack(changes, earlier) {
+  const names = Object.keys(changes);
+  const same = (/** @type {Json} */ one, /** @type {Json | undefined} */ other) => JSON.stringify(one) === JSON.stringify(other);
+  return names.length === Object.keys(earlier).length
+    && names.every((name) => same(changes[name][0], earlier[name]?.[1]) && same(changes[name][1], earlier[name]?.[0]));
 }

@@ -3,7 +3,7 @@
  * here: pending, applied at a step, or rejected with the reason.
  */
 
-import { changesOf, undo } from "../lib/changes.js";
+import { changesOf, describe, undo } from "../lib/changes.js";
 import { toCode } from "../lib/code.js";
 import { boundOf, lastValues, patchOf } from "../lib/draft.js";
 import { count, exact } from "../lib/format.js";
@@ -76,7 +76,8 @@ export class ControlView {
 
   /** Put the configuration in force on the clipboard, as lines for one's own script. */
   async copy() {
-    const code = toCode(this.#control);
+    const knobs = Object.keys(this.#store.run?.knobs ?? {});
+    const code = toCode(Object.fromEntries(Object.entries(this.#control).filter(([name]) => !knobs.includes(name))));
     try {
       await navigator.clipboard.writeText(code);
       this.#store.say("Copied: the lines that set this up in your own script");
@@ -90,10 +91,11 @@ export class ControlView {
     this.#store.edit(null);
   }
 
-  /** Ask for what was before the last change. */
+  /** Ask for what was before the last change, and called again, for what was before the one that came earlier. */
   undo() {
-    const changes = this.#store.lastChange && changesOf(this.#store.lastChange);
-    if (changes && !this.#store.locked) this.#store.control(undo(changes));
+    const { undoable, locked, change } = this.#store;
+    const changes = undoable && changesOf(undoable);
+    if (changes && !locked && change?.state !== "pending") this.#store.control(undo(changes));
   }
 
   /** The configuration in force. */
@@ -178,7 +180,10 @@ export class ControlView {
     const locked = this.#store.locked !== "" || !this.#rule;
     for (const element of this.#form.querySelectorAll("button, input, select")) element.toggleAttribute("disabled", locked);
     for (const element of this.#boundControls) element.disabled ||= !this.#rule?.bound;
-    this.#undo.disabled ||= this.#store.lastChange === null;
+    const undoable = this.#store.undoable;
+    const changes = undoable && changesOf(undoable);
+    this.#undo.disabled ||= changes === null;
+    this.#undo.title = changes ? `Take back: ${describe(changes)} (u)` : "Nothing to take back";
     this.#copy.disabled = !this.#store.run; // what was in force is worth having after the run, too
   }
 
@@ -194,7 +199,9 @@ export class ControlView {
    */
   #fill(field, name) {
     const typed = name === null ? undefined : this.#store.draft?.texts[name];
-    const inForce = name !== null && this.#shownMode === this.#control.mode ? write(this.#control[name]) : "";
+    const { run } = this.#store;
+    const holds = name !== null && (this.#shownMode === this.#control.mode || name in (run?.knobs ?? {}));
+    const inForce = holds ? write(this.#control[name]) : "";
     const text = typed ?? inForce;
     if (field.value !== text) field.value = text;
     field.classList.toggle("edited", typed !== undefined && typed !== inForce);

@@ -1,15 +1,17 @@
-/** The fields of a mode's parameters beside its knob. */
+/** The fields of what may be turned in a mode beside its bound. */
 
-import { find } from "./dom.js";
+import { find, setText } from "./dom.js";
 import { fieldFor } from "./fields.js";
 
 /** @typedef {import("./fields.js").Field} Field */
 
 export class ParametersView {
   #details;
+  #summary;
   #list;
   #onEdit;
-  #mode = "";
+  /** What the fields were made for. */
+  #made = "";
   /** @type {Map<string, Field>} by parameter */
   fields = new Map();
 
@@ -19,6 +21,7 @@ export class ParametersView {
    */
   constructor(details, onEdit) {
     this.#details = details;
+    this.#summary = find(details, "summary", HTMLElement);
     this.#list = find(details, "#parameters", HTMLElement);
     this.#onEdit = onEdit;
   }
@@ -29,10 +32,12 @@ export class ParametersView {
    * @param {import("../lib/schema.js").Rule} rule
    */
   show(mode, rule) {
-    if (mode === this.#mode) return;
-    this.#mode = mode;
-    this.fields.clear();
     const further = Object.entries(rule.properties).filter(([name]) => name !== rule.bound);
+    const names = further.map(([name]) => name).join(", ");
+    if (this.#made === `${mode}: ${names}`) return;
+    this.#made = `${mode}: ${names}`;
+    this.fields.clear();
+    setText(this.#summary, names);
     const labels = further.map(([name, property]) => {
       const { label, field } = fieldFor(name, property);
       field.addEventListener("input", () => this.#onEdit(name, field.value));
