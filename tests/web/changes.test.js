@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { changesOf, describe, shortLabel, standing, undo } from "../../web/lib/changes.js";
+import { changesOf, describe, newsOf, shortLabel, standing, undo } from "../../web/lib/changes.js";
 
 /** @type {import("../../web/lib/wire.js").LogEntry} */
 const entry = { n: 1, step: 4790, time: 0, kind: "applied", text: "", data: { changes: { max_norm: [2, 1] }, id: "c0" } };
@@ -42,4 +42,21 @@ test("only applied changes of the clipper count as changes", () => {
   assert.equal(changesOf({ ...entry, kind: "rejected" }), null);
   assert.equal(changesOf({ ...entry, data: { command: "pause" } }), null);
   assert.equal(changesOf({ ...entry, data: { changes: {} } }), null);
+});
+
+test("the log tells of what changed: no empty patches, no obeyed commands, no state twice", () => {
+  /** @type {[kind: import("../../web/lib/wire.js").LogEntry["kind"], text: string, data: {[key: string]: import("../../web/lib/wire.js").Json}][]} */
+  const all = [
+    ["state", "running", {}],
+    ["applied", "", { changes: {}, command: null }],
+    ["applied", "pause", { changes: {}, command: "pause" }],
+    ["state", "paused", {}],
+    ["applied", "step", { changes: {}, command: "step" }],
+    ["state", "paused", {}],
+    ["applied", "", { changes: { max_norm: [2, 1] } }],
+    ["warning", "gradients are NaN", {}],
+    ["state", "running", {}],
+  ];
+  const told = newsOf(all.map(([kind, text, data], n) => ({ ...entry, n, kind, text, data })));
+  assert.deepEqual(told.map(({ n }) => n), [0, 3, 6, 7, 8]);
 });

@@ -18,6 +18,22 @@ export function changesOf({ kind, data }) {
 }
 
 /**
+ * The entries that tell something: a patch that changed nothing does not, nor does a command that was obeyed, which
+ * shows as the state it led to, unless it was in that state before.
+ * @param {LogEntry[]} log
+ * @returns {LogEntry[]}
+ */
+export function newsOf(log) {
+  let state = "";
+  return log.filter((entry) => {
+    if (entry.kind === "applied") return changesOf(entry) !== null;
+    const before = state;
+    if (entry.kind === "state") state = entry.text;
+    return entry.kind !== "state" || state !== before;
+  });
+}
+
+/**
  * A change in words; the parameters that a mode took away with it go without saying.
  * @param {Changes} changes
  * @returns {string} "max_norm 2 → 1", "mode norm → value, clip_value 0.1"

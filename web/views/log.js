@@ -1,7 +1,7 @@
 /** The change log: what changed when, newest first. */
 
 import { changesPath } from "../api.js";
-import { changesOf, describe } from "../lib/changes.js";
+import { changesOf, describe, newsOf } from "../lib/changes.js";
 import { clock, count } from "../lib/format.js";
 import { find, make } from "./dom.js";
 
@@ -21,18 +21,10 @@ export function logView(panel, store) {
     if (store.run) link.href = changesPath(store.run.id);
   });
   store.watch(["log"], () => {
-    const entries = store.log.filter(isNews).slice(-SHOWN).reverse();
+    const entries = newsOf(store.log).slice(-SHOWN).reverse();
     list.replaceChildren(...entries.map(row));
     if (entries.length === 0) list.append(make("li", { class: "empty" }, "No changes yet"));
   });
-}
-
-/**
- * A command that was obeyed shows as the state it led to, which has a line of its own.
- * @param {LogEntry} entry
- */
-function isNews({ kind, data }) {
-  return !(kind === "applied" && data.command);
 }
 
 /** @param {LogEntry} entry */
