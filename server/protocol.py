@@ -55,6 +55,7 @@ MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_./-
 MAX_COUNT = 2**53 - 1  # the largest integer that JavaScript holds exactly; SQLite ends at 2**63 - 1
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Ordinal = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Time = Annotated[float, Field(ge=0, le=8.64e12, allow_inf_nan=False)]  # unix s; JavaScript's Date ends there
 Mode = Annotated[str, StringConstraints(max_length=64)]
 Patch = dict[str, JsonValue]
 Schema = dict[str, JsonValue]
@@ -75,7 +76,7 @@ class Columns(BaseModel):
     __pydantic_extra__: dict[MetricName, list[float | None]] = Field(init=False)
 
     step: list[Count] = Field(max_length=MAX_ROWS)
-    time: list[float] = Field(max_length=MAX_ROWS)
+    time: list[Time] = Field(max_length=MAX_ROWS)
     mode: list[Mode] = Field(max_length=MAX_ROWS)
 
     @property
@@ -90,6 +91,8 @@ class Columns(BaseModel):
     def _rectangular(self) -> Self:
         if len(self.metrics) > MAX_METRICS:
             raise ValueError(f"{len(self.metrics)} metrics in one batch; at most {MAX_METRICS} are allowed")
+        if taken := sorted(self.metrics.keys() & set(RESERVED_COLUMNS)):
+            raise ValueError(f"a metric may not be called {taken[0]!r}: that is a column of every row already")
         columns: dict[str, Sequence[object]] = {"time": self.time, "mode": self.mode, **self.metrics}
         for name, column in columns.items():
             if len(column) != len(self.step):
@@ -129,7 +132,7 @@ class Hello(Message):
     sizes: list[Count] = Field(default=[], max_length=MAX_LAYERS)  # elements of each layer
     host: Annotated[str, StringConstraints(max_length=255)] = ""
     pid: Count = 0
-    started: float  # unix s
+    started: Time
 
 
 class Steps(Message):
@@ -165,7 +168,7 @@ class Applied(Message):
     n: Ordinal
     id: ControlId | None = None  # None: the script changed it itself
     step: Count
-    time: float
+    time: Time
     config: Patch  # the whole effective configuration
     changes: dict[str, tuple[JsonValue, JsonValue]] = {}  # parameter -> (before, after)
     command: Command | None = None
@@ -177,7 +180,7 @@ class Rejected(Message):
     type: Literal["rejected"] = "rejected"
     n: Ordinal
     id: ControlId
-    time: float
+    time: Time
     reason: Text
 
 
@@ -187,7 +190,7 @@ class Event(Message):
     type: Literal["event"] = "event"
     n: Ordinal
     step: Count
-    time: float
+    time: Time
     kind: Literal["state", "note", "warning"]
     text: Text = ""
     data: dict[str, JsonValue] = {}
@@ -205,7 +208,7 @@ class Finish(Message):
 
     type: Literal["finish"] = "finish"
     n: Ordinal
-    time: float
+    time: Time
     state: Literal["finished", "stopped", "failed"]
     reason: Text = ""  # a traceback when failed
 
@@ -274,6 +277,7 @@ class RunInfo(Message):
 
     id: RunId
     name: str
+    note: str = ""  # what a person wrote about it
     state: State
     reason: str = ""  # why it failed or stopped
     created: float  # unix s

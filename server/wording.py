@@ -18,12 +18,15 @@ def changes_line(changes: Mapping[str, tuple[JsonValue, JsonValue]]) -> str:
 def mistake_line(errors: Sequence[Any]) -> str:
     """The first of pydantic's errors: where, what is asked, and what was given (our validators say all that)."""
     first = errors[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = _cut(".".join(str(part) for part in first["loc"]), 80)
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}".removeprefix(": ")
-    given = repr(first["input"])
-    shown = given if len(given) <= 80 else f"{given[:77]}..."
-    return f"{where}: {first['msg']}, got {shown}".removeprefix(": ")
+    return f"{where}: {_cut(first['msg'], 300)}, got {_cut(repr(first['input']), 80)}".removeprefix(": ")
+
+
+def _cut(text: str, length: int) -> str:
+    """The beginning of what may quote somebody who wrote without end."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def _pair(before: JsonValue, after: JsonValue) -> str:

@@ -3,7 +3,7 @@ import math
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from server.protocol import Columns
+from server.protocol import Columns, from_browser
 from server.wording import changes_line, mistake_line
 
 
@@ -39,3 +39,13 @@ def test_a_mistake_names_place_rule_and_value():
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(int).validate_python("x" * 1000)
     assert len(mistake_line(caught.value.errors())) < 200
+
+
+@pytest.mark.parametrize(
+    "message", [{"type": "x" * 10**6}, {"type": "subscribe", "x" * 10**6: 1}, {"type": "control", "id": "x" * 10**6}]
+)
+def test_a_mistake_without_end_is_a_short_line(message):
+    """However long the names and values of what is wrong are, the line is not."""
+    with pytest.raises(ValidationError) as caught:
+        from_browser.validate_python(message)
+    assert len(mistake_line(caught.value.errors())) < 500
