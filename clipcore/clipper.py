@@ -224,9 +224,9 @@ class Clipper:
         for settings in self._controls.obey(step):
             if settings.structure != before.structure:
                 self._rule = None
+            elif self._rule is not None:
+                self._rule.set(settings.values[settings.mode])
             before = settings
-        if self._rule is not None:
-            self._rule.set(before.values[before.mode])
 
     def _clip_(self, gradients: Gradients) -> Outcome:
         nonfinite = self._controls.settings.nonfinite

@@ -75,7 +75,7 @@ def _one_group(
 ) -> Gradients:
     device = tensors[0].device
     group = Group(choose(device).kernels, device, tensors, range(len(tensors)))
-    return Gradients(tensors, owners, count, [group], double=double, elements=elements)
+    return Gradients(tensors, owners, count, [group], double=double, elements=elements, plain=True)
 
 
 def _collect_any(parameters: Sequence[Tensor], name_of: Callable[[int], str]) -> Gradients | None:

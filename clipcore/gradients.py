@@ -31,6 +31,7 @@ class Gradients:
         double: one of them is float64 or complex128.
         elements: how many numbers there are on all ranks; a complex one counts once.
         shards: over which ranks they are spread, if any is.
+        plain: each is the parameter's `.grad` itself: none is sparse, none a DTensor.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Gradients:
         double: bool,
         elements: int,
         shards: Shards | None = None,
+        plain: bool = False,
     ) -> None:
         self.tensors = tensors
         self.owners = owners
@@ -50,6 +52,7 @@ class Gradients:
         self.groups = groups
         self.elements = elements
         self.shards = shards
+        self.plain = plain
         self.device = groups[0].device
         self.dtype = torch.float64 if double else torch.float32  # in which a norm is reported
 

@@ -4,6 +4,7 @@ import types
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -38,9 +39,9 @@ class Model:
                 named[name] = tensor
         return cls(tuple(named), list(named.values()))
 
-    def matching(self, pattern: str) -> list[str]:
+    def matching(self, pattern: str) -> tuple[str, ...]:
         """The names that a shell-style pattern fits; a name fits itself."""
-        return [name for name in self.names if fnmatchcase(name, pattern)]
+        return _matching(self.names, pattern)
 
 
 def listed(parameters: Tensor | Iterable[Any]) -> list[Any]:
@@ -54,6 +55,11 @@ def listed(parameters: Tensor | Iterable[Any]) -> list[Any]:
     if not found and isinstance(parameters, types.GeneratorType):
         tell("`parameters` is an empty generator, no gradient clipping will occur.", UserWarning)
     return found
+
+
+@lru_cache(maxsize=64)  # a mode asks at every step
+def _matching(names: tuple[str, ...], pattern: str) -> tuple[str, ...]:
+    return tuple(name for name in names if fnmatchcase(name, pattern))
 
 
 def _pairs(parameters: Parameters) -> Iterable[tuple[str, Tensor]]:

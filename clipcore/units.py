@@ -27,6 +27,9 @@ def clip_units_(
         ValueError: units of a sparse or spread gradient are not whole rows.
     """
     left = {name for pattern in exclude for name in model.matching(pattern)}
+    if gradients.plain:
+        own = [None if model.names[owner] in left else model.parameters[owner] for owner in gradients.owners]
+        return gradients.clip_units_(own, clipping, eps)
     weights: list[Tensor | None] = []
     split: dict[int, Tensor] = {}
     for position, owner in enumerate(gradients.owners):

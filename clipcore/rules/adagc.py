@@ -43,18 +43,18 @@ class AdaGC(ScalingRule):
     def decide(self, norms: Norms) -> Decision:
         """One coefficient for each, or one for all during warm-up."""
         warming = self.state["count"] < self.values["warmup"]
-        relative = (self.values["lambda_rel"] * self.state["gamma"] / norms.each).clamp(max=1.0)
-        own = torch.where((norms.each == 0) | self.state["gamma"].isinf(), 1.0, relative)
+        bound = self.values["lambda_rel"] * self.state["gamma"]
+        own = torch.where(norms.each <= bound, self.one, bound / norms.each)
         coef = torch.where(warming, coefficient(self.values["lambda_abs"], norms.total), own)
         self._remember(coef * norms.each, warming, norms)
         return Decision(coef, self.nan)
 
     def _remember(self, clipped: Tensor, warming: Tensor, norms: Norms) -> None:
-        gamma, beta = self.state["gamma"], self.values["beta"]
-        first = torch.where(norms.each > 0, clipped, torch.inf)
-        average = torch.where(gamma.isinf(), first, beta * gamma + (1 - beta) * clipped)
+        gamma = self.state["gamma"]
+        first = torch.where(norms.each > 0, clipped, self.inf)
+        average = torch.where(gamma == torch.inf, first, torch.lerp(clipped, gamma, self.values["beta"]))
         updated = torch.where(warming, torch.minimum(gamma, first), average)
-        finite = norms.total.isfinite()
+        finite = norms.total < torch.inf
         seen = finite if norms.present is None else finite & norms.present
-        gamma.copy_(torch.where(seen, updated, gamma))
+        torch.where(seen, updated, gamma, out=gamma)
         self.state["count"].add_(finite)

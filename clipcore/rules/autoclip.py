@@ -91,9 +91,8 @@ class AutoClip(ScalingRule):
         ordered = history.sort().values if self._window else history
         last = self.state["count"].clamp(max=len(history)) - 1
         rank = last * self.values["percentile"] / 100
-        low = rank.long()
-        below, above = ordered.take(torch.stack([low, rank.ceil().long()])).unbind()
-        return torch.lerp(below, above, rank - low)
+        below, above = ordered.take(torch.stack([rank, rank.ceil()]).long()).unbind()
+        return torch.lerp(below, above, rank.frac())
 
 
 def _inserted(ordered: Tensor, value: Tensor) -> Tensor:

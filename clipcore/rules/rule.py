@@ -50,6 +50,7 @@ class Rule:
         self.nan = torch.full((), torch.nan, dtype=torch.float64, device=self.device)
         self.zero = torch.zeros((), dtype=torch.float64, device=self.device)
         self.one = torch.ones((), dtype=torch.float64, device=self.device)
+        self.inf = torch.full((), torch.inf, dtype=torch.float64, device=self.device)
         self.values: dict[str, Tensor] = {}
         self.structure: dict[str, Any] = {}  # host values, which Parameter.check has seen
         self.set(values)
@@ -124,4 +125,4 @@ def keep_within(threshold: Tensor, norm: Tensor) -> Tensor:
 
     An adaptive threshold often equals the norm, and then torch's formula would still multiply by N / (N + 1e-6).
     """
-    return torch.where(norm <= threshold, 1.0, (threshold / (norm + 1e-6)).clamp(max=1.0))
+    return torch.where(norm <= threshold, 1.0, threshold / (norm + 1e-6))

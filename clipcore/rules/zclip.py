@@ -42,22 +42,21 @@ class ZClip(ScalingRule):
 
     def decide(self, norms: Norms) -> Decision:
         """Clip an outlier, then remember the norm as it was clipped."""
-        norm, mean, var = norms.total, self.state["mean"], self.state["var"]
+        norm, mean, sigma = norms.total, self.state["mean"], self.state["var"].sqrt()
         warming = self.state["count"] < self.values["warmup"]
-        sigma, limit = var.sqrt(), self.values["z"]
         score = (norm - mean) / (sigma + 1e-6)
-        outlier = (score > limit) & ~warming
-        target = torch.where(outlier, mean + limit * limit * sigma / score, norm)
+        limit = torch.where(warming, self.inf, self.values["z"])
+        target = torch.where(score > limit, torch.addcmul(mean, limit, limit * sigma / score), norm)
         # fmin: of a NaN norm the other bound holds
-        threshold = torch.fmin(torch.where(warming, torch.inf, target), self.values["max_norm"])
+        threshold = torch.fmin(torch.where(warming, self.inf, target), self.values["max_norm"])
         self._remember(target, norm < torch.inf, warming)
         return Decision(keep_within(threshold, norm), threshold)
 
     def _remember(self, value: Tensor, finite: Tensor, warming: Tensor) -> None:
         """One step of Welford's mean and variance while warming up, of their moving averages afterwards."""
         count, mean, var = self.state["count"], self.state["mean"], self.state["var"]
-        count.add_(finite & warming)
-        weight = torch.where(finite, torch.where(warming, 1 / count, 1 - self.values["alpha"]), 0.0)
+        count.add_(finite)
+        weight = torch.where(finite, torch.where(warming, count.reciprocal(), 1 - self.values["alpha"]), self.zero)
         value = torch.where(finite, value, mean)
         before = value - mean
         mean.lerp_(value, weight)
