@@ -24,6 +24,7 @@ log = logging.getLogger("clipcore")
 BATCH_INTERVAL_S = 0.05
 BACKOFF_S = (0.25, 5.0)  # first and longest wait between two tries
 ANSWER_TIMEOUT_S = 10.0  # for the handshake and for the welcome
+TAKEN_OVER = 4409  # the close code for a trainer whose run another one feeds now
 FRAMES_AT_ONCE = 64  # between two looks at what came in: a long backlog must not let acknowledgements pile up
 
 Message = dict[str, Any]
@@ -76,8 +77,9 @@ class Link(threading.Thread):
         return self._outbox.empty
 
     def run(self) -> None:
-        """Connect, converse, wait, and again, until closed."""
+        """Connect, converse, wait, and again, until closed or replaced."""
         wait_s = BACKOFF_S[0]
+        socket: ClientConnection | None = None
         while not self._done():
             try:
                 with self._connect() as socket:
@@ -88,9 +90,26 @@ class Link(threading.Thread):
                 self._complain(error)
             except Exception as error:  # a fault of ours: say it whole, keep training and keep trying
                 log.exception("clipcore's link to %s failed: %s", self._url, error)
+            if socket is not None and socket.close_code == TAKEN_OVER:
+                self._retire()
+                return
             self._outbox.rewind()
             self._wait(wait_s * random.uniform(0.75, 1.25))  # so that a hundred trainers do not return in one instant
             wait_s = min(2 * wait_s, BACKOFF_S[1])
+
+    def _retire(self) -> None:
+        """Let the run to the process that has taken it over; coming back, each would take it from the other for ever.
+
+        Nobody could resume a paused loop from now on, and nobody wants its steps, so it runs on and they are forgotten.
+        """
+        log.warning("another process feeds this run now: this one trains on, unwatched (is CLIPCORE_RUN_ID set twice?)")
+        self._receive({"type": "command", "id": "replaced", "command": "resume"})
+        while not self._abandoned.is_set():
+            closing = self._closing.wait(BATCH_INTERVAL_S)
+            self._collect()
+            self._outbox.discard()
+            if closing:
+                return
 
     def _connect(self) -> ClientConnection:
         local = urlsplit(self._url).hostname in ("localhost", "127.0.0.1", "::1")

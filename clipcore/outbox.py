@@ -99,6 +99,13 @@ class Outbox:
             while self._notes and self._notes[0][0] <= n:
                 self._notes.popleft()
 
+    def discard(self) -> None:
+        """Forget everything: nobody takes it any more."""
+        with self._lock:
+            for kept in (self._open, self._spooled, self._frames, self._notes):
+                kept.clear()
+            self._spool.clear()
+
     def take_lost_rows(self) -> int:
         """How many rows gave way since the last call."""
         with self._lock:

@@ -385,6 +385,37 @@ def test_a_refusal_is_said_and_training_goes_on(server, caplog):
     assert sum("version 2 of the wire" in record.getMessage() for record in caplog.records) == 1
 
 
+def test_a_run_that_was_taken_over_is_left_to_the_other_process(server, caplog):
+    """The close code 4409 ends the link for good: it does not come back, a paused loop goes on, nothing piles up."""
+    trainer = Trainer(server.url)
+    steps = 0
+
+    def loop():
+        nonlocal steps
+        while trainer.run.proceed():
+            trainer.step()
+            steps += 1
+
+    looping = threading.Thread(target=loop)
+    looping.start()
+    server.wait_for("steps")
+    server.send(type="command", id="k", command="pause")
+    server.wait_for("applied")
+    paused_at = steps
+    server.send(type="error", reason="another connection has taken this run over")
+    server.socket.close(4409)
+    deadline = time.monotonic() + 5
+    while steps < paused_at + 10 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    trainer.run.stop()
+    looping.join()
+    trainer.run.finish(timeout_s=1)
+    assert steps >= paused_at + 10
+    assert len(server.of("hello")) == 1
+    assert "another process feeds this run now" in caplog.text
+    assert "did not take" not in caplog.text
+
+
 def test_finish_without_a_server_gives_up_in_time_and_says_what_was_lost(caplog):
     """No server: the script ends after the timeout and the log counts the steps."""
     trainer = Trainer("http://127.0.0.1:9")
