@@ -14,6 +14,14 @@
  * @property {{properties: {[name: string]: Property}}} options
  */
 
+/**
+ * Whether this browser is logged in, and what logging in is needed for.
+ * @returns {Promise<{logged_in: boolean, login: "nothing" | "steering" | "viewing"}>}
+ */
+export async function getSession() {
+  return /** @type {{logged_in: boolean, login: "nothing" | "steering" | "viewing"}} */ (await request("api/session"));
+}
+
 /** @returns {Promise<Rules>} */
 export async function getRules() {
   return /** @type {{rules: Rules}} */ (await request("api/rules")).rules;
@@ -62,6 +70,17 @@ export async function getLayers(run, points) {
 export async function getWhatIf({ run, metric, first, last }) {
   const query = new URLSearchParams({ metric, first: `${first}`, last: `${last}` });
   return /** @type {import("./lib/whatif.js").WhatIf} */ (await request(`api/runs/${run}/whatif?${query}`));
+}
+
+/**
+ * What a rule whose bound moves would have done to some steps.
+ * @param {import("./lib/whatif.js").Question} question
+ * @param {import("./lib/whatif.js").MovingRule} rule
+ */
+export async function getReplay({ run, first, last }, { mode, parameters }) {
+  const query = new URLSearchParams({ mode, first: `${first}`, last: `${last}` });
+  for (const [name, value] of Object.entries(parameters)) query.set(name, `${value}`);
+  return /** @type {{effect: import("./lib/whatif.js").Effect}} */ (await request(`api/runs/${run}/replay?${query}`)).effect;
 }
 
 /**

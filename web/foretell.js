@@ -1,9 +1,11 @@
 /** Asks the server what other thresholds would have done to the steps on show, and again as they change. */
 
-import { getWhatIf } from "./api.js";
+import { getReplay, getWhatIf } from "./api.js";
 import { span } from "./lib/decimate.js";
+import { lastValues } from "./lib/draft.js";
+import { RECENT_STEPS } from "./lib/recent.js";
 import { write } from "./lib/schema.js";
-import { comparedWith } from "./lib/whatif.js";
+import { comparedWith, draftedRule } from "./lib/whatif.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./lib/whatif.js").Question} Question */
@@ -20,7 +22,8 @@ export function foretell(store) {
     busy = true;
     asked = JSON.stringify(question);
     try {
-      store.foresee({ question, ...(await getWhatIf(question)) });
+      const [whatif, effect] = await Promise.all([getWhatIf(question), question.rule && getReplay(question, question.rule)]);
+      store.foresee({ question, ...whatif, effect });
     } catch (error) {
       store.say(`What other thresholds would do could not be loaded: ${error instanceof Error ? error.message : error}`);
     }
@@ -36,12 +39,17 @@ export function foretell(store) {
  * @param {Store} store
  * @returns {Question | null}
  */
-function questionOf({ run, table, view, draft, range: [lo, hi], shownRows }) {
+function questionOf(store) {
+  const { run, table, view, draft, range: [lo, hi], shownRows } = store;
   if (!run || shownRows === 0) return null;
-  const metric = comparedWith(draft?.mode ?? write(run.control.mode)) ?? "norm";
+  const mode = draft?.mode ?? write(run.control.mode);
+  const rule = draftedRule(draft, lastValues(store.log, run.control)[mode] ?? {}, store.ownOf(mode));
+  const question = { run: run.id, metric: comparedWith(mode) ?? "norm", rule };
   const seqs = table.column("seq");
   const last = seqs[shownRows - 1];
-  if (!view.range) return { run: run.id, metric, first: Math.max(1, last - view.width + 1), last };
+  // A moving rule is tried step by step, which takes the server longer than a curve.
+  const width = rule ? Math.min(view.width, RECENT_STEPS) : view.width;
+  if (!view.range) return { ...question, first: Math.max(1, last - width + 1), last };
   const [from, to] = span(table.column("step"), lo, hi);
-  return from < to ? { run: run.id, metric, first: seqs[from], last: seqs[to - 1] } : null;
+  return from < to ? { ...question, first: seqs[from], last: seqs[to - 1] } : null;
 }

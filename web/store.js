@@ -12,6 +12,7 @@ import { LayerHistory } from "./lib/layers.js";
 import { Requests } from "./lib/requests.js";
 import { StepTable } from "./lib/table.js";
 import { followRange } from "./lib/scale.js";
+import { NONFINITE } from "./lib/schema.js";
 import { HOME } from "./lib/url.js";
 import { toColumns } from "./lib/wire.js";
 
@@ -102,7 +103,7 @@ export class Store {
 
   /** Why the knob cannot be turned now; "" when it can. */
   get locked() {
-    if (this.readOnly) return "this page may only watch: the server is read-only, or asks for a token (then `clipcore control` steers)";
+    if (this.readOnly) return "this page may only watch: log in to steer, unless the server is read-only";
     if (!this.run) return "there is no run";
     if (this.over) return OVER[this.run.state];
     if (this.connection.state !== "live") return UNREACHABLE;
@@ -206,10 +207,30 @@ export class Store {
     this.#changed("draft");
   }
 
-  /** The modes, each with its parameters and the knobs that the training declared beside them. */
+  /**
+   * What holds in every mode: how non-finite gradients are met, and the knobs that the training declared.
+   * @returns {{[name: string]: import("./lib/schema.js").Property}}
+   */
+  get shared() {
+    return { nonfinite: NONFINITE, ...this.run?.knobs };
+  }
+
+  /**
+   * A mode's own parameters.
+   * @param {string} mode
+   * @returns {{[name: string]: import("./lib/schema.js").Property}}
+   */
+  ownOf(mode) {
+    return this.#rules[mode]?.properties ?? {};
+  }
+
+  /**
+   * The modes, each with its own parameters and those that all share.
+   * @returns {import("./lib/schema.js").Rules}
+   */
   get rules() {
-    const knobs = this.run?.knobs ?? {};
-    return Object.fromEntries(Object.entries(this.#rules).map(([mode, rule]) => [mode, { ...rule, properties: { ...rule.properties, ...knobs } }]));
+    const all = Object.entries(this.#rules);
+    return Object.fromEntries(all.map(([mode, rule]) => [mode, { ...rule, properties: { ...rule.properties, ...this.shared } }]));
   }
 
   /** How far the newest change that this page asked for has got. */

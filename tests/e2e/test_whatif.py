@@ -30,4 +30,4 @@ def test_a_suggestion_explains_itself_and_one_click_applies_it(make_server, open
     page.get_by_text(re.compile("applied at step")).first.wait_for(timeout=10_000)
     assert shown_step(page) == run["step"] + 1
     assert server.run()["control"]["max_norm"] == pytest.approx(suggested, rel=5e-3)
-    page.get_by_text(re.compile(r"Would clip (9|10|11|12|13)\.\d %")).wait_for(timeout=5_000)
+    page.get_by_text(re.compile(r"would clip (9|10|11|12|13)\.\d %")).wait_for(timeout=5_000)

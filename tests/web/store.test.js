@@ -169,11 +169,21 @@ test("frozen charts show the rows from before, while later ones are kept", () =>
   assert.equal(store.shownRows, 9);
 });
 
+test("the knobs that a training declared may be turned in every mode, beside the mode's own parameters", () => {
+  const { store } = live();
+  const rule = { title: "", help: "", source: "", bound: null };
+  store.setRules({ off: { ...rule, properties: {} }, norm: { ...rule, properties: { max_norm: { type: "number" } } } });
+  store.receive(snapshot({ run: { ...run, knobs: { lr: { type: "number" } } } }));
+  const { off, norm } = store.rules;
+  assert.deepEqual([off, norm].map(({ properties }) => Object.keys(properties)), [["nonfinite", "lr"], ["max_norm", "nonfinite", "lr"]]);
+  assert.deepEqual(Object.keys(store.ownOf("norm")), ["max_norm"]);
+});
+
 test("what was asked of a run that is on show no more is let go", () => {
   const { store } = live();
   store.receive(snapshot({}));
-  const answer = { steps: 0, curve: { threshold: [], clipped: [], coef: [] }, histogram: null, suggestions: [] };
-  const question = { run: run.id, metric: /** @type {const} */ ("norm"), first: 1, last: 3 };
+  const answer = { steps: 0, curve: { threshold: [], clipped: [], coef: [] }, histogram: null, suggestions: [], effect: null };
+  const question = { run: run.id, metric: /** @type {const} */ ("norm"), first: 1, last: 3, rule: null };
   const missed = [{ step: 2, norm: [1], coef: [1], clamped: [0], histogram: null }];
   store.foresee({ question, ...answer });
   store.fillLayers(run.id, missed);

@@ -1,13 +1,26 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { clippedAt, coefAt, comparedWith, quantile, sortFinite } from "../../web/lib/whatif.js";
+import { clippedAt, coefAt, comparedWith, draftedRule, fixedBeside, quantile, sortFinite } from "../../web/lib/whatif.js";
 import { NOT_LOGGED } from "../../web/lib/wire.js";
 
 const hundred = Float64Array.from({ length: 101 }, (_, i) => i);
 
 test("a norm is compared with norms, an element's limit with the largest element, and other knobs with neither", () => {
   assert.deepEqual(["norm", "value", "agc", "off"].map(comparedWith), ["norm", "max_abs", null, null]);
+});
+
+test("beside a mode without a fixed bound the curve is about mode norm, where the global norm decides", () => {
+  assert.deepEqual(["value", "off", "autoclip", "zclip", "agc", "adagc"].map(fixedBeside), ["value", "norm", "norm", "norm", null, null]);
+});
+
+test("a drafted rule whose bound moves is tried with its own numbers: as typed, else the last ones", () => {
+  const properties = { percentile: { type: "number" }, window: { type: "integer" }, max_norm: { type: "number" } };
+  const remembered = { percentile: 10, window: 500, lr: 0.1 };
+  const draft = { mode: "autoclip", texts: { percentile: "25", max_norm: "abc", lr: "3" } };
+  assert.deepEqual(draftedRule(draft, remembered, properties), { mode: "autoclip", parameters: { percentile: 25, window: 500 } });
+  assert.equal(draftedRule({ ...draft, mode: "norm" }, remembered, properties), null);
+  assert.equal(draftedRule(null, remembered, properties), null);
 });
 
 test("only finite, logged values enter, in rising order", () => {

@@ -73,7 +73,7 @@ function nonfinite({ table, control, pictures, layers }) {
     kind: "nonfinite",
     seen: `${steps(bad)} of the last ${count(table.lastSeq - table.at("seq", first) + 1)} had a NaN or infinite norm, first step ${count(step)}${where}.`,
     advised:
-      `${reachesWeights ? "One such step ruins the weights: nonfinite = skip, under More parameters, leaves it out. " : ""}`
+      `${reachesWeights ? "One such step ruins the weights: nonfinite = skip, under More, leaves it out. " : ""}`
       + "In float16, scale the loss and clip after unscale_. Otherwise look for a logarithm or a root of 0, or a learning rate that is too high.",
     source: MIXED,
   };

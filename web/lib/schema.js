@@ -29,6 +29,17 @@ import { exact } from "./format.js";
 
 /** @typedef {{[mode: string]: Rule}} Rules */
 
+/**
+ * What a clipper does with a gradient that has a NaN or an infinity, in any mode.
+ * @type {Property}
+ */
+export const NONFINITE = {
+  type: "string",
+  enum: ["propagate", "skip", "zero", "raise"],
+  default: "propagate",
+  description: "what to do when a gradient has a NaN or an infinity: let it pass, skip the step, set the gradients to zero, or raise an error",
+};
+
 const INFINITE = /^[+]?(inf|infinity|∞)$/i;
 
 /**

@@ -1,5 +1,6 @@
 /** What another threshold would do, read off the curve that the server makes of the recorded norms. */
 
+import { read } from "./schema.js";
 import { NOT_LOGGED } from "./wire.js";
 
 /**
@@ -28,10 +29,23 @@ import { NOT_LOGGED } from "./wire.js";
  * @property {Metric} metric
  * @property {number} first  seq
  * @property {number} last  seq
+ * @property {MovingRule | null} rule  to be tried on these steps, too
+ */
+
+/** @typedef {{mode: string, parameters: {[name: string]: number}}} MovingRule  one whose bound moves by itself */
+
+/**
+ * What a moving rule would have done.
+ * @typedef {object} Effect
+ * @property {number} steps
+ * @property {number | null} clipped  share of them
+ * @property {number | null} coef  mean
+ * @property {number | null} lowest  of its bounds
+ * @property {number | null} highest
  */
 
 /** @typedef {"norm" | "max_abs"} Metric */
-/** @typedef {WhatIf & {question: Question}} Foresight */
+/** @typedef {WhatIf & {question: Question, effect: Effect | null}} Foresight */
 
 /**
  * What a mode's knob is compared with. A mode with a bound of its own for every layer, or with one that moves by
@@ -39,6 +53,44 @@ import { NOT_LOGGED } from "./wire.js";
  * @type {{[mode: string]: Metric}}
  */
 const COMPARED = { norm: "norm", value: "max_abs" };
+
+/** Modes whose bound moves with the global norm, so that recorded norms tell what they would have done. */
+const MOVING = ["autoclip", "zclip"];
+
+/**
+ * The mode whose fixed bound the curve is about: the one on show, or norm beside a mode that goes by the global norm
+ * but has no fixed bound; null beside one that goes by something else.
+ * @param {string} mode
+ * @returns {string | null}
+ */
+export function fixedBeside(mode) {
+  if (mode in COMPARED) return mode;
+  return mode === "off" || MOVING.includes(mode) ? "norm" : null;
+}
+
+/**
+ * The moving rule that is being drafted; null when none is.
+ * @param {import("./draft.js").Draft | null} draft
+ * @param {import("./wire.js").Patch} remembered  the mode's last values
+ * @param {{[name: string]: import("./schema.js").Property}} properties  of the mode's own parameters
+ * @returns {MovingRule | null}
+ */
+export function draftedRule(draft, remembered, properties) {
+  if (!draft || !MOVING.includes(draft.mode)) return null;
+  const values = Object.keys(properties).map((name) => {
+    const typed = draft.texts[name];
+    return /** @type {const} */ ([name, typed === undefined ? remembered[name] : read(typed, properties[name])]);
+  });
+  return { mode: draft.mode, parameters: Object.fromEntries(values.filter(isNumber)) };
+}
+
+/**
+ * @param {readonly [string, import("./wire.js").Json | undefined]} entry
+ * @returns {entry is readonly [string, number]}
+ */
+function isNumber(entry) {
+  return typeof entry[1] === "number";
+}
 
 /**
  * The metric that decides what a mode's knob clips; null when no single one does.

@@ -5,6 +5,7 @@ import { nearest } from "../lib/decimate.js";
 import { Crosshair } from "./crosshair.js";
 import { find } from "./dom.js";
 import { HandleView } from "./handle.js";
+import { imageMenu } from "./image.js";
 import { LayersView } from "./layers.js";
 import { plotViews } from "./plots.js";
 import { WhatIfView } from "./whatif.js";
@@ -35,6 +36,8 @@ export function boardView(board, store, frames, plotly) {
   norm.afterDraw = () => handle.draw();
   const layers = new LayersView(find(board, "#layers", HTMLElement), store, makeChart);
   const whatif = new WhatIfView(find(board, ".whatif", HTMLElement), store, makeChart);
+  for (const view of [...plots, layers]) imageMenu(view, store, find(view.element.parentElement ?? board, "h2", HTMLElement).innerText);
+  imageMenu(whatif, store, "Norms, and what another threshold would do");
 
   const read = () => {
     const steps = store.table.column("step");

@@ -199,8 +199,7 @@ export class ControlView {
    */
   #fill(field, name) {
     const typed = name === null ? undefined : this.#store.draft?.texts[name];
-    const { run } = this.#store;
-    const holds = name !== null && (this.#shownMode === this.#control.mode || name in (run?.knobs ?? {}));
+    const holds = name !== null && (this.#shownMode === this.#control.mode || name in this.#store.shared);
     const inForce = holds ? write(this.#control[name]) : "";
     const text = typed ?? inForce;
     if (field.value !== text) field.value = text;

@@ -37,7 +37,7 @@ export class ParametersView {
     if (this.#made === `${mode}: ${names}`) return;
     this.#made = `${mode}: ${names}`;
     this.fields.clear();
-    setText(this.#summary, names);
+    setText(this.#summary, `More: ${names}`);
     const labels = further.map(([name, property]) => {
       const { label, field } = fieldFor(name, property);
       field.addEventListener("input", () => this.#onEdit(name, field.value));

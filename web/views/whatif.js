@@ -5,7 +5,7 @@ import { shareBeyond } from "../lib/exponents.js";
 import { count, number, percent } from "../lib/format.js";
 import { logTicks } from "../lib/scale.js";
 import { write } from "../lib/schema.js";
-import { clippedAt, coefAt, comparedWith } from "../lib/whatif.js";
+import { clippedAt, coefAt, comparedWith, fixedBeside } from "../lib/whatif.js";
 import { find, make, setText } from "./dom.js";
 
 /** @typedef {import("../store.js").Store} Store */
@@ -52,15 +52,15 @@ export class WhatIfView {
     const { draft, run, rules, locked } = this.#store;
     const bound = this.#compared ? boundOf(draft, run?.control ?? {}, rules) : NaN;
     const whatif = this.#whatif;
-    setText(this.#headline, whatif ? headline(whatif, bound, this.#store.view.range !== null) : "No steps yet");
+    setText(this.#headline, whatif ? this.#title(whatif, bound) : "No steps yet");
     this.#describe();
     setText(this.#note, whatif && !whatif.histogram ? "All norms are zero" : "");
     if (whatif) this.#drawChart(whatif, bound);
     for (const { name, button, value } of this.#buttons) {
       const found = this.#suggestion(name);
       setText(value, found ? number(found.threshold) : "–");
-      button.title = found ? `Apply it: ${found.sentence}` : "";
-      button.disabled = locked !== "" || !this.#compared || !found;
+      button.title = found ? `Apply it${this.#compared ? "" : `, in mode ${this.#fixed}`}: ${found.sentence}` : "";
+      button.disabled = locked !== "" || !this.#fixed || !found;
     }
   }
 
@@ -82,8 +82,14 @@ export class WhatIfView {
     return this.#store.draft?.mode ?? write(this.#store.run?.control.mode);
   }
 
+  /** What the mode's knob is compared with; null when it has none that stays. */
   get #compared() {
     return comparedWith(this.#mode);
+  }
+
+  /** The mode that the curve and the suggestions are about. */
+  get #fixed() {
+    return fixedBeside(this.#mode);
   }
 
   /** What the server said about the metric that matters now. */
@@ -106,12 +112,43 @@ export class WhatIfView {
   /** Say more about the suggestion or the threshold that is pointed at, else about the one in the knob. */
   #describe() {
     const considered = this.#suggestion(this.#considered);
-    const { draft, run, rules } = this.#store;
-    const pointed = !Number.isNaN(this.#pointed);
-    const bound = pointed ? this.#pointed : boundOf(draft, run?.control ?? {}, rules);
     if (considered) return setText(this.#detail, `${considered.name}: ${considered.sentence}`);
-    const known = this.#whatif && this.#compared && !Number.isNaN(bound);
-    setText(this.#detail, known ? effectWords(this.#whatif, this.#store.layers.exponents, bound, pointed) : "");
+    const whatif = this.#whatif;
+    setText(this.#detail, whatif ? this.#details(whatif) : "");
+  }
+
+  /**
+   * What the mode on show would do to the steps.
+   * @param {Foresight} whatif
+   * @param {number} bound  NaN when the mode has none that stays
+   */
+  #title(whatif, bound) {
+    const { view } = this.#store;
+    const steps = view.range ? `the ${count(whatif.steps)} steps on show` : `the last ${count(whatif.steps)} steps`;
+    if (this.#compared && !Number.isNaN(bound)) return `${number(bound)} would clip ${percent(clippedAt(whatif, bound))} of ${steps}`;
+    const tried = this.#tried(whatif);
+    if (tried) return `${this.#mode} would clip ${percent(tried.clipped ?? NaN)} of ${steps}`;
+    return `${whatif.question.metric === "norm" ? "Norms" : "Largest elements"} of ${steps}`;
+  }
+
+  /** @param {Foresight} whatif */
+  #details(whatif) {
+    const { draft, run, rules, layers } = this.#store;
+    if (!this.#fixed) return `The curve is left out: ${this.#mode} bounds tensors, not the global norm`;
+    if (!Number.isNaN(this.#pointed)) return effectWords(whatif, layers.exponents, this.#pointed, true);
+    const bound = boundOf(draft, run?.control ?? {}, rules);
+    if (this.#compared) return Number.isNaN(bound) ? "" : effectWords(whatif, layers.exponents, bound, false);
+    const tried = this.#tried(whatif);
+    if (tried) return `mean coefficient ${number(tried.coef ?? NaN)}, bounds ${number(tried.lowest ?? NaN)} to ${number(tried.highest ?? NaN)}`;
+    return "The curve tells of a fixed max_norm, in mode norm";
+  }
+
+  /**
+   * What the moving rule that is being drafted would have done.
+   * @param {Foresight} whatif
+   */
+  #tried({ question, effect }) {
+    return question.rule?.mode === this.#mode && this.#store.draft ? effect : null;
   }
 
   /**
@@ -122,9 +159,9 @@ export class WhatIfView {
     if (!histogram) return;
     const [lo, hi] = [histogram.edges[0], histogram.edges[histogram.counts.length]];
     const ticks = logTicks(lo, hi, Math.floor(this.chart.width / PIXELS_PER_TICK));
-    const curves = this.#compared ? curvesOf(curve) : [];
+    const curves = this.#fixed ? curvesOf(curve) : [];
     this.chart.drawBars({ ...histogram, ticks, curves, threshold: bound });
-    [...this.#key.children].forEach((each, i) => each.toggleAttribute("hidden", i >= curves.length));
+    this.#key.querySelectorAll("span").forEach((each, i) => each.toggleAttribute("hidden", i >= curves.length));
   }
 
   /**
@@ -132,26 +169,15 @@ export class WhatIfView {
    * @param {string} name
    */
   #use(name) {
-    const bound = this.#store.rules[this.#mode]?.bound;
+    const mode = this.#fixed;
+    const bound = mode && this.#store.rules[mode]?.bound;
     const found = this.#suggestion(name);
     if (!bound || !found) return;
-    const mode = this.#mode;
     const value = Number(found.threshold.toPrecision(3));
     const switched = mode !== this.#store.run?.control.mode;
     this.#store.edit(null);
     this.#store.control(switched ? { mode, [bound]: value } : { [bound]: value });
   }
-}
-
-/**
- * @param {Foresight} whatif
- * @param {number} bound
- * @param {boolean} zoomed
- */
-function headline(whatif, bound, zoomed) {
-  const steps = zoomed ? `the ${count(whatif.steps)} steps on show` : `the last ${count(whatif.steps)} steps`;
-  const compared = whatif.question.metric === "norm" ? "Norms" : "Largest elements";
-  return Number.isNaN(bound) ? `${compared} of ${steps}` : `Would clip ${percent(clippedAt(whatif, bound))} of ${steps}`;
 }
 
 /**
