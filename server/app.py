@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 
 from server.guard import BodyLimit, Guard, SecurityHeaders
 from server.hub import Hub
-from server.routes import health, page, rules, runs, streams, workers
+from server.routes import health, keeping, page, rules, runs, streams, workers
 from server.settings import Settings
 from server.sql import UnknownRunError
 from server.store import Store
@@ -39,7 +39,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await hub.end_orphans()
+        await hub.resume()
         if settings.autostart:
             await supervisor.start(settings.autostart, {})
         try:
@@ -49,7 +49,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
 
     app = FastAPI(title="clipcore", version=_version(), docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.settings, app.state.store, app.state.hub, app.state.supervisor = settings, store, hub, supervisor
-    for part in (streams, runs, rules, workers, health, page):  # the page last: it answers to every path
+    for part in (streams, runs, keeping, rules, workers, health, page):  # the page last: it answers to every path
         app.include_router(part.router)
     app.add_exception_handler(UnknownRunError, _not_found)
     app.add_exception_handler(StoreError, _unavailable)

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from pydantic import JsonValue, ValidationError
 
+from server.catalogue import Catalogue
 from server.fanout import Channel, FanOut
-from server.live import KEPT_LINES, LiveRun
+from server.live import LiveRun
 from server.peer import TAKEN_OVER, BadMessageError
 from server.protocol import (
     DESCRIPTION,
@@ -34,7 +35,7 @@ from server.protocol import (
     Steps,
 )
 from server.rows import after, numbered
-from server.sql import StoredRun, UnknownRunError
+from server.sql import UnknownRunError
 from server.store import Store
 from server.trainer import Answer, Refusal, TakenOverError, Trainer, asked_id
 from server.viewer import Viewer
@@ -59,22 +60,25 @@ class Hub:
 
     def __init__(self, store: Store, keep_runs: int) -> None:
         self._store = store
-        self._keep_runs = keep_runs
-        self._runs = {stored.info.id: _load(store, stored) for stored in store.runs()}  # oldest first
         self._fan_out = FanOut(store, lambda: self.runs)
+        self.catalogue = Catalogue(store, keep_runs, on_change=self._fan_out.list_changed)
 
-    async def end_orphans(self) -> None:
-        """At the start: a worker's run that is not over cannot have outlived the server that it belonged to."""
-        for run in self._runs.values():
+    async def resume(self) -> None:
+        """At the start: see to what the server before this one left behind.
+
+        A worker's run that is not over cannot have outlived the server that it belonged to.
+        """
+        self.catalogue.purge_in_time()
+        for run in list(self.catalogue):
             if run.known.workload and not run.over:
-                await self._end(run, "failed", "the server ended, and its worker with it")
+                await self._end(run, "stopped", "the server ended, and its worker with it")
 
     # --- runs ---
 
     @property
     def runs(self) -> list[RunInfo]:
         """All runs in brief, newest first."""
-        return [run.brief for run in reversed(self._runs.values())]
+        return self.catalogue.brief
 
     def run(self, run_id: str) -> LiveRun:
         """The run of that id.
@@ -82,22 +86,19 @@ class Hub:
         Raises:
             UnknownRunError: there is none.
         """
-        if run_id not in self._runs:
-            raise UnknownRunError(run_id)
-        return self._runs[run_id]
+        return self.catalogue.run(run_id)
 
-    async def _create(self, info: RunInfo) -> LiveRun:
-        await asyncio.wrap_future(self._store.save(info))
-        run = self._runs.setdefault(info.id, LiveRun(info))
-        self._fan_out.list_changed()
-        await self._forget_old()
-        return run
+    async def edit(self, run_id: str, **changes: str) -> RunInfo:
+        """Change a run's name or note.
 
-    async def _forget_old(self) -> None:
-        while len(self._runs) > self._keep_runs and (run := next(filter(_idle, self._runs.values()), None)):
-            del self._runs[run.known.id]
-            self._fan_out.list_changed()
-            await asyncio.wrap_future(self._store.delete(run.known.id))
+        Raises:
+            UnknownRunError: there is no such run.
+            StoreError: it could not be written.
+        """
+        async with self.run(run_id).writing:
+            run = self.run(run_id)  # it may have gone meanwhile
+            await self._learn(run, **changes, updated=run.known.updated)
+        return run.info
 
     # --- trainers ---
 
@@ -105,7 +106,7 @@ class Hub:
     async def attached(self, trainer: Trainer, hello: Hello) -> AsyncIterator[LiveRun]:
         """Let a trainer feed its run, known or new, within this context; one that feeds it already is sent away."""
         now = time.time()
-        run = self._runs.get(hello.run) or await self._create(
+        run = await self.catalogue.take_up(
             RunInfo(id=hello.run, name=hello.name, state="running", created=now, updated=now)
         )
         replaced, run.trainer = run.trainer, trainer
@@ -123,7 +124,7 @@ class Hub:
         async with run.writing:
             state = "running" if run.known.state == "starting" else run.known.state
             described = {name: getattr(hello, name) for name in DESCRIPTION}
-            await self._learn(run, name=hello.name, state=state, **described)
+            await self._learn(run, state=state, **described)  # not its name: a person may have given it another
 
     async def _detach(self, trainer: Trainer, run: LiveRun) -> None:
         if run.trainer is not trainer:
@@ -154,7 +155,7 @@ class Hub:
                     await self._take_layers(run, message)
                 case Hello():
                     raise BadMessageError("expected hello only once")
-                case _ if message.n > run.note:
+                case _ if message.n > run.last_note:
                     await self._take_note(run, message)
         if isinstance(message, Applied | Rejected):
             trainer.answer(message)
@@ -214,7 +215,7 @@ class Hub:
         )
         note = of.n if of else None
         await asyncio.wrap_future(self._store.add_line(known, entry, note))
-        run.note = note or run.note
+        run.last_note = note or run.last_note
         run.add_line(entry)
         self._learned(run, known)
 
@@ -246,7 +247,7 @@ class Hub:
     async def worker_started(self, run_id: str, workload: str, config: dict[str, JsonValue]) -> None:
         """A worker process for this run is about to start."""
         now = time.time()
-        await self._create(
+        await self.catalogue.take_up(
             RunInfo(
                 id=run_id, name=workload, state="starting", created=now, updated=now, workload=workload, config=config
             )
@@ -254,8 +255,9 @@ class Hub:
 
     async def worker_exited(self, run_id: str, state: Outcome, reason: str) -> None:
         """A worker process has ended; what it said itself about its end stands."""
-        run = self._runs.get(run_id)
-        if run is None:
+        try:
+            run = self.run(run_id)
+        except UnknownRunError:
             return
         async with run.writing:
             if not run.over:
@@ -269,22 +271,12 @@ class Hub:
         Raises:
             UnknownRunError: there is no such run.
         """
-        run = self.run(run_id) if run_id is not None else next(reversed(self._runs.values()), None)
+        run = self.run(run_id) if run_id is not None else self.catalogue.newest
         return self._fan_out.join(viewer, run)
 
     def unwatch(self, viewer: Viewer) -> None:
         """Let a viewer watch nothing any more."""
         self._fan_out.leave(viewer)
-
-
-def _load(store: Store, stored: StoredRun) -> LiveRun:
-    lines = store.lines(stored.info.id, newest=KEPT_LINES)
-    newest = next(iter(store.layers(stored.info.id, 1)), None)
-    return LiveRun(stored.info, stored.note, lines, newest)
-
-
-def _idle(run: LiveRun) -> bool:
-    return run.trainer is None and run.known.state != "starting"
 
 
 def _loop_state(event: Event) -> LoopState:

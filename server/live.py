@@ -36,9 +36,10 @@ class LiveRun:
 
     Args:
         known: what the store knows of the run; its state as the trainer or the supervisor last said it.
-        note: last of the trainer's notes.
+        last_note: last of the trainer's notes.
         lines: the log's newest lines.
         layers: the newest per-layer numbers.
+        deleted: when the run was deleted, unix s; None while it is not.
 
     Attributes:
         trainer: the connection that feeds the run, if there is one.
@@ -46,12 +47,18 @@ class LiveRun:
     """
 
     def __init__(
-        self, known: RunInfo, note: int = 0, lines: list[LogEntry] | None = None, layers: Layers | None = None
+        self,
+        known: RunInfo,
+        last_note: int = 0,
+        lines: list[LogEntry] | None = None,
+        layers: Layers | None = None,
+        deleted: float | None = None,
     ) -> None:
         self.known = known
-        self.note = note
+        self.last_note = last_note
         self.lines = deque(lines or [], KEPT_LINES)
         self.layers = layers
+        self.deleted = deleted
         self.trainer: Trainer | None = None
         self.writing = asyncio.Lock()
         self._ring: deque[Rows] = deque()
@@ -95,7 +102,7 @@ class LiveRun:
     def learn(self, known: RunInfo) -> bool:
         """Keep what is known of the run now; True if it reads differently in a list of runs."""
         headline, self.known = self._headline, known
-        self._headline = (known.name, known.state, known.reason, self.trainer is not None)
+        self._headline = (known.name, known.note, known.state, known.reason, self.trainer is not None)
         self._status_version += 1
         return self._headline != headline
 

@@ -93,6 +93,8 @@ DROP TABLE layers;
 _SCHEMA_3 = """
 ALTER TABLE runs ADD COLUMN knobs TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE runs ADD COLUMN sizes TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN deleted REAL;  -- unix s; NULL: it is not
 """
 
 #: Script n brings a database from `user_version` n to n + 1.

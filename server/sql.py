@@ -23,7 +23,7 @@ PURGED_ROWS = 5000  # in one transaction: clearing a deleted run away must not h
 
 _BinRow = tuple[int | float | None, ...]  # a row of bins
 
-_RUN_COLUMNS = ("id", "name", "state", "reason", "created", "updated", "commands", "workload")
+_RUN_COLUMNS = ("id", "name", "note", "state", "reason", "created", "updated", "commands", "workload")
 
 
 class UnknownRunError(StoreError):
@@ -38,7 +38,8 @@ class StoredRun:
     """A run as it was left."""
 
     info: RunInfo  # its state as the trainer or the supervisor last said it
-    note: int  # last of the trainer's notes, 0 if none
+    last_note: int  # last of the trainer's notes, 0 if none
+    deleted: float | None  # when a person deleted it, unix s
 
 
 class Selection(NamedTuple):
@@ -180,6 +181,11 @@ def check(db: sqlite3.Connection) -> None:
 # --- deleting ---
 
 
+def mark_deleted(db: sqlite3.Connection, key: int, when: float | None) -> None:
+    """Remember that a run is deleted (None: it is not any more); it keeps all it has."""
+    db.execute("UPDATE runs SET deleted = ? WHERE key = ?", (when, key))
+
+
 def trash(db: sqlite3.Connection, key: int) -> None:
     """Make a run unknown; `purge_some` clears away what it has."""
     db.execute("INSERT INTO trash VALUES (?)", (key,))
@@ -218,15 +224,17 @@ def runs(db: sqlite3.Connection) -> list[StoredRun]:
         SELECT {", ".join(_RUN_COLUMNS + DESCRIPTION)},
             coalesce((SELECT max(seq) FROM steps WHERE run = key), 0),
             coalesce((SELECT step FROM steps WHERE run = key ORDER BY seq DESC LIMIT 1), 0),
-            coalesce((SELECT max(note) FROM log WHERE run = key), 0)
+            coalesce((SELECT max(note) FROM log WHERE run = key), 0),
+            deleted
         FROM runs ORDER BY key
         """
     )
-    return [_stored_run(dict(zip(names, row, strict=False)), note=row[-1]) for row in found]
+    return [_stored_run(dict(zip(names, row, strict=False)), *row[-2:]) for row in found]
 
 
-def _stored_run(fields: dict[str, Any], note: int) -> StoredRun:
-    return StoredRun(RunInfo(**fields | {name: json.loads(fields[name]) for name in DESCRIPTION}), note)
+def _stored_run(fields: dict[str, Any], last_note: int, deleted: float | None) -> StoredRun:
+    info = RunInfo(**fields | {name: json.loads(fields[name]) for name in DESCRIPTION})
+    return StoredRun(info, last_note, deleted)
 
 
 def lines(db: sqlite3.Connection, key: int, beyond: int, newest: int) -> list[LogEntry]:

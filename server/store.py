@@ -73,6 +73,10 @@ class Store:
         """Keep these as the run's newest per-layer numbers; older ones are thinned, so that they stay some hundred."""
         return self._writer.submit(lambda db: sql.add_layers(db, sql.key_of(db, run_id), layers))
 
+    def mark_deleted(self, run_id: str, when: float | None) -> "Future[None]":
+        """Remember that a run is deleted since `when` (None: it is not any more); it keeps all it has."""
+        return self._writer.submit(lambda db: sql.mark_deleted(db, sql.key_of(db, run_id), when))
+
     def delete(self, run_id: str) -> "Future[None]":
         """Forget a run; its rows are cleared away bit by bit afterwards."""
         deleted = self._writer.submit(lambda db: sql.trash(db, sql.key_of(db, run_id)))

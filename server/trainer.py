@@ -121,12 +121,12 @@ class Trainer(Peer):
         return message
 
     async def _feed(self, hub: "Hub", run: "LiveRun") -> None:
-        await self.send(Welcome(run=run.known.id, acked=run.known.seq, n=run.note))
+        await self.send(Welcome(run=run.known.id, acked=run.known.seq, n=run.last_note))
         while True:
-            committed = run.known.seq, run.note
+            committed = run.known.seq, run.last_note
             await hub.take(self, run, await self.receive(from_trainer.validate_json))
-            if committed != (run.known.seq, run.note):
-                await self.send(Ack(seq=run.known.seq, n=run.note))
+            if committed != (run.known.seq, run.last_note):
+                await self.send(Ack(seq=run.known.seq, n=run.last_note))
 
 
 LOST = Refusal(

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, HTTPException, Query, Request
+from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import JsonValue
 from starlette.responses import Response
@@ -29,7 +29,14 @@ from server.whatif import (
     suggestions,
 )
 
-router = APIRouter(prefix="/api/runs")
+
+async def _known(request: Request, hub: HubOf) -> None:
+    """Answer 404 for a deleted run, which the store still has."""
+    if run_id := request.path_params.get("run_id"):
+        hub.run(run_id)
+
+
+router = APIRouter(prefix="/api/runs", dependencies=[Depends(_known)])
 
 #: A request is answered "pending" after so long; a paused training obeys when it goes on.
 ANSWER_TIMEOUT_S = 5.0

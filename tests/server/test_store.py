@@ -111,12 +111,12 @@ def test_runs_do_not_mix(store, run):
 def test_a_run_returns_with_its_last_row_and_note(store, run):
     """What a restarted server needs of a run: its information, last seq, last step and last note."""
     documents = {"config": {"x": [1, NAN]}, "control": {"max_norm": INF}, "layers": ["a"]}
-    full = info(state="failed", reason="boom", commands=True, workload="rnn", **documents)
+    full = info(state="failed", reason="boom", note="too hot", commands=True, workload="rnn", **documents)
     store.append(run, rows(1, 7)).result(5)
     store.add_line(full, entry(1), note=4).result(5)
     store.add_line(full, entry(2)).result(5)
     (stored,) = store.runs()
-    assert stored.note == 4
+    assert stored.last_note == 4
     assert (stored.info.seq, stored.info.step) == (7, 7)
     assert repr(stored.info.model_copy(update={"seq": 0, "step": 0})) == repr(full)
 
@@ -371,7 +371,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path):
         db.execute("INSERT INTO layers VALUES (1, ?)", (old.model_dump_json(),))
         db.commit()
     with closing(Store(tmp_path / "s.db")) as store:
-        assert [stored.info.id for stored in store.runs()] == ["r1"]
+        assert [(stored.info.id, stored.info.note, stored.deleted) for stored in store.runs()] == [("r1", "", None)]
         store.add_layers("r1", picture(9)).result(5)
         assert [kept.step for kept in store.layers("r1", 10)] == [7, 9]
 
