@@ -10,9 +10,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse
 
+from server.access import Access, Gate
 from server.guard import BodyLimit, Guard, SecurityHeaders
 from server.hub import Hub
-from server.routes import health, keeping, page, rules, runs, streams, workers
+from server.routes import health, keeping, login, page, rules, runs, streams, workers
 from server.settings import Settings
 from server.sql import UnknownRunError
 from server.store import Store
@@ -32,6 +33,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
         settings: `port` must be the real one, for workers connect to `settings.url`.
         store: open; whoever opened it closes it after the application has ended.
     """
+    access = Access(settings)
     hub = Hub(store, settings.keep_runs)
     supervisor = Supervisor(
         url=settings.url, token=settings.token or None, on_start=hub.worker_started, on_exit=hub.worker_exited
@@ -48,13 +50,14 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
             await supervisor.close()
 
     app = FastAPI(title="clipcore", version=_version(), docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.settings, app.state.store, app.state.hub, app.state.supervisor = settings, store, hub, supervisor
-    for part in (streams, runs, keeping, rules, workers, health, page):  # the page last: it answers to every path
+    app.state.access, app.state.store, app.state.hub, app.state.supervisor = access, store, hub, supervisor
+    for part in (streams, runs, keeping, rules, workers, health, login, page):  # page answers to every path
         app.include_router(part.router)
     app.add_exception_handler(UnknownRunError, _not_found)
     app.add_exception_handler(StoreError, _unavailable)
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
+    app.add_middleware(Gate, access=access)
     app.add_middleware(Guard, host=settings.host, allowed=settings.allowed_hosts)
     app.add_middleware(SecurityHeaders)
     return app

@@ -1,17 +1,15 @@
-"""Who may talk to the server: Host, Origin and token, checked before anything else sees a request.
+"""Whose pages may talk to the server: Host and Origin, checked before anything else sees a request.
 
 A browser sends whatever page it shows to 127.0.0.1. Two checks keep foreign pages out: the Host header must be a name
 of this server (else a foreign name that resolves to 127.0.0.1, "DNS rebinding", would be same-origin with its page),
 and the Origin header, which browsers add to websocket handshakes and to every POST, must be the server itself.
 """
 
-import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,7 +21,7 @@ SECURITY_HEADERS = {
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with "no-referrer", forms have the Origin "null"
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
@@ -152,9 +150,3 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_completed)
-
-
-def has_token(connection: HTTPConnection, token: str) -> bool:
-    """Whether the request carries the token as a bearer token; yes when none is asked for."""
-    scheme, _, given = connection.headers.get("authorization", "").partition(" ")
-    return not token or (scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()))

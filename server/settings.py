@@ -38,6 +38,7 @@ class Settings(BaseSettings):
         (), description="names, comma-separated, by which browsers may reach the server besides localhost and HOST"
     )
     token: str = Field("", repr=False, description="secret that trainers and whoever steers must present; empty: none")
+    public_view: bool = Field(False, description="let everybody watch although a token is set; steering still needs it")
     read_only: bool = Field(False, description="show runs, but refuse every change of a training")
     data_dir: Path = Field(
         default_factory=_default_data_dir,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket
 
+from server.access import Access
 from server.fanout import Channel
 from server.live import Position
 from server.news import Texts
@@ -46,13 +47,13 @@ class Viewer(Peer):
     Args:
         socket: the connection.
         hub: where runs are.
-        refusal: why this viewer may not ask for changes; None when it may.
+        access: says whether this viewer may ask for changes.
     """
 
-    def __init__(self, socket: WebSocket, hub: "Hub", refusal: str | None) -> None:
+    def __init__(self, socket: WebSocket, hub: "Hub", access: Access) -> None:
         super().__init__(socket)
         self._hub = hub
-        self._refusal = refusal
+        self._access = access
         self._awake = asyncio.Event()
         self._subscription: Subscribe | None = None  # to be answered with a snapshot
         self._answers: asyncio.Queue[Message] = asyncio.Queue(QUEUED_ANSWERS)
@@ -109,8 +110,8 @@ class Viewer(Peer):
 
     async def _answer(self, message: Request) -> Message:
         run_id = message.run or (self._channel.run_id if self._channel is not None else None)
-        if self._refusal is not None:
-            return ViewRejected(run=run_id, id=message.id, reason=self._refusal)
+        if denial := self._access.change(self._socket):
+            return ViewRejected(run=run_id, id=message.id, reason=denial.reason)
         if run_id is None:
             return ViewRejected(run=None, id=message.id, reason="there is no run to change: name one in `run`")
         try:
@@ -143,7 +144,8 @@ class Viewer(Peer):
             await self.send(Error(reason=str(error)))
             return
         since = subscription.since if subscription.run is not None else None
-        self._seen, texts = await self._channel.snapshot(since, read_only=self._refusal is not None)
+        read_only = self._access.steering(self._socket) is not None
+        self._seen, texts = await self._channel.snapshot(since, read_only=read_only)
         await self._send_all(texts)
 
     async def _send_all(self, texts: Texts) -> None:

@@ -14,15 +14,19 @@ from starlette.staticfiles import StaticFiles
 router = APIRouter(include_in_schema=False)
 
 
-@cache
-def _files() -> StaticFiles:
+def web() -> Path:
     """`web/`, which an installed distribution carries inside this package."""
     here = Path(__file__).parents[1]
     installed = here / "web"
-    return StaticFiles(directory=installed if installed.is_dir() else here.parent / "web", html=True)
+    return installed if installed.is_dir() else here.parent / "web"
 
 
-@router.get("/vendor/plotly.min.js")
+@cache
+def _files() -> StaticFiles:
+    return StaticFiles(directory=web(), html=True)
+
+
+@router.api_route("/vendor/plotly.min.js", methods=["GET", "HEAD"])
 def plotly(request: Request) -> Response:
     """Plotly, compressed once; the ETag is its version, so that a browser loads it once."""
     headers = {"ETag": f'"plotly-{version("plotly")}"', "Vary": "Accept-Encoding"}

@@ -7,9 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from server.guard import has_token
+from server.access import Access
 from server.hub import Hub
-from server.settings import Settings
 from server.store import Store
 
 
@@ -41,30 +40,16 @@ def store_of(connection: HTTPConnection) -> Store:
     return store
 
 
-def settings_of(connection: HTTPConnection) -> Settings:
-    """The app's settings."""
-    settings: Settings = connection.app.state.settings
-    return settings
-
-
-def token_refusal(connection: HTTPConnection) -> str | None:
-    """Why this connection may not feed or steer a run; None when it may."""
-    if has_token(connection, settings_of(connection).token):
-        return None
-    return "this needs the server's token: send `Authorization: Bearer <CLIPCORE_TOKEN>`"
-
-
-def steering_refusal(connection: HTTPConnection) -> str | None:
-    """Why this connection may not change a training; None when it may."""
-    if settings_of(connection).read_only:
-        return "this server only shows runs: it was started with CLIPCORE_READ_ONLY"
-    return token_refusal(connection)
+def access_of(connection: HTTPConnection) -> Access:
+    """The app's access."""
+    access: Access = connection.app.state.access
+    return access
 
 
 def may_steer(request: Request) -> None:
     """A dependency of the routes that change something."""
-    if refusal := steering_refusal(request):
-        raise HTTPException(403 if settings_of(request).read_only else 401, refusal, {"WWW-Authenticate": "Bearer"})
+    if denial := access_of(request).change(request):
+        raise HTTPException(denial.status, denial.reason, denial.headers)
 
 
 HubOf = Annotated[Hub, Depends(hub_of)]

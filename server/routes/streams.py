@@ -1,9 +1,8 @@
 """The two websockets: trainers come in on one, browsers watch on the other."""
 
 from fastapi import APIRouter, WebSocket
-from starlette.responses import JSONResponse
 
-from server.routes.replies import hub_of, steering_refusal, token_refusal
+from server.routes.replies import access_of, hub_of
 from server.trainer import Trainer
 from server.viewer import Viewer
 
@@ -13,8 +12,8 @@ router = APIRouter()
 @router.websocket("/ws/train")
 async def train(socket: WebSocket) -> None:
     """A trainer feeds its run."""
-    if refusal := token_refusal(socket):
-        await socket.send_denial_response(JSONResponse({"detail": refusal}, 401))
+    if denial := access_of(socket).feeding(socket):
+        await socket.send_denial_response(denial.response())
         return
     await socket.accept()
     await Trainer(socket).serve(hub_of(socket))
@@ -24,4 +23,4 @@ async def train(socket: WebSocket) -> None:
 async def view(socket: WebSocket) -> None:
     """A browser watches a run and, if it may, steers it."""
     await socket.accept()
-    await Viewer(socket, hub_of(socket), steering_refusal(socket)).serve()
+    await Viewer(socket, hub_of(socket), access_of(socket)).serve()

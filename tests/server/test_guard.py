@@ -133,6 +133,6 @@ def test_every_answer_has_the_security_headers(guarded):
         assert "script-src" not in policy
         assert "frame-ancestors 'none'" in policy
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
         assert headers["cache-control"] == "no-cache"
     assert "access-control-allow-origin" not in guarded.http.get("/api/runs").headers

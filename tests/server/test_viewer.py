@@ -269,7 +269,9 @@ def test_a_lost_trainer_answers_late_through_the_log(site, trainer):
     assert (entry["step"], entry["data"]["id"]) == (9, "mine")
 
 
-@pytest.mark.parametrize(("given", "word"), [({"read_only": True}, "READ_ONLY"), ({"token": "secret"}, "TOKEN")])
+@pytest.mark.parametrize(
+    ("given", "word"), [({"read_only": True}, "READ_ONLY"), ({"token": "secret", "public_view": True}, "TOKEN")]
+)
 def test_who_may_not_steer_is_told_so(serve, given, word):
     """A page that may only look is told with the snapshot, and again when it tries."""
     site = serve(**given)

@@ -299,7 +299,10 @@ def test_nan_in_a_request_reaches_the_trainer_as_such(site, trainer):
 
 @pytest.mark.parametrize(
     ("given", "status", "word"),
-    [({"read_only": True}, 403, "CLIPCORE_READ_ONLY"), ({"token": "secret"}, 401, "CLIPCORE_TOKEN")],
+    [
+        ({"read_only": True}, 403, "CLIPCORE_READ_ONLY"),
+        ({"token": "secret", "public_view": True}, 401, "CLIPCORE_TOKEN"),
+    ],
 )
 def test_who_may_not_steer_is_refused(serve, given, status, word):
     """Every route that changes something says which setting stands in the way."""

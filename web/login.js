@@ -1,0 +1,8 @@
+/** The login page's theme, and its shortcut: after a link on a foreign page, a browser shows its cookie only now. */
+
+import { find } from "./views/dom.js";
+import { themeView } from "./views/theme.js";
+
+themeView(find(document, "[data-testid=theme]", HTMLButtonElement), () => {});
+const session = await (await fetch("api/session")).json();
+if (session.logged_in) location.replace(`./${location.search}`);
