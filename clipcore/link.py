@@ -162,10 +162,9 @@ class Link(threading.Thread):
                 log.debug("ignoring a message of type %r, newer than this trainer", other)
 
     def _report_loss(self) -> None:
+        """Say what the server can only see as a gap."""
         if lost := self._outbox.take_lost_rows():
-            text = f"{lost:,} steps gave way while the server was away: the trainer's buffer was full, on disk too"
-            log.warning("%s", text)
-            self._outbox.add_note("event", step=0, time=time.time(), kind="warning", text=text, data={})
+            log.warning("%s steps gave way while the server was away: there was no room, on disk neither", f"{lost:,}")
 
     def _done(self) -> bool:
         return self._abandoned.is_set() or (self._closing.is_set() and self._outbox.empty)

@@ -162,10 +162,14 @@ class Hub:
 
     async def _take_steps(self, run: LiveRun, message: Steps) -> None:
         rows = after(numbered(message.seq, message.columns), run.known.seq)
-        if len(rows):
-            await asyncio.wrap_future(self._store.append(run.known.id, rows))
-            run.add_rows(rows)
-            self._fan_out.changed(run)
+        if not len(rows):
+            return
+        missing = rows.seq[0] - run.known.seq - 1
+        await asyncio.wrap_future(self._store.append(run.known.id, rows))
+        run.add_rows(rows)
+        self._fan_out.changed(run)
+        if missing:
+            await self._note(run, "warning", f"{missing:,} steps before step {rows.step[0]:,} never arrived", {})
 
     async def _take_layers(self, run: LiveRun, message: Layers) -> None:
         await asyncio.wrap_future(self._store.add_layers(run.known.id, message))

@@ -68,12 +68,16 @@ def test_overlapping_batches_are_stored_once(site):
 
 
 def test_a_gap_is_taken_as_it_is(site):
-    """A trainer whose buffer overflowed goes on with a later seq."""
+    """A trainer whose buffer overflowed goes on with a later seq, and the log says how much is missing, and where."""
     trainer = site.trainer()
     trainer.start()
     trainer.commit(steps(1, 2))
     trainer.commit(steps(10, 11))
-    assert rows_of(site)["seq"] == [1, 2, 10, 11]
+    trainer.commit(steps(11, 12))
+    assert rows_of(site)["seq"] == [1, 2, 10, 11, 12]
+    assert [(line["kind"], line["text"]) for line in log_of(site)] == [
+        ("warning", "7 steps before step 10 never arrived")
+    ]
 
 
 def test_a_reconnecting_trainer_learns_what_is_committed(site):
