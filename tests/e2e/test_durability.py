@@ -9,9 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from tests.e2e import browser
 
 pytestmark = pytest.mark.e2e
 
+#: Streams until it is asked to stop; prints its run's id, then each acknowledged seq, then how many steps it took.
 TRAINER = """
 import sys, time
 import torch, clipcore
@@ -27,12 +31,62 @@ def log_ack(seq, n):
 
 run._outbox.acknowledge = log_ack
 print(run.id, flush=True)
-for step in range(int(sys.argv[2])):
-    parameter.grad = torch.full((8,), float(step + 1))
-    run.log(clipper.clip_(), loss=1.0 / (step + 1))
+step = 0
+while run.proceed():
+    step += 1
+    parameter.grad = torch.full((8,), float(step))
+    run.log(clipper.clip_(), loss=1.0 / step)
     time.sleep(0.001)
 run.finish(timeout_s=30)
+print(step)
 """
+
+
+class Trainer:
+    """A training script in a process of its own, and what it has seen acknowledged."""
+
+    def __init__(self, server, log):
+        self._log = log
+        with log.open("w") as acks:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", TRAINER, server.url], stdout=acks, env=os.environ | {"OMP_NUM_THREADS": "1"}
+            )
+
+    @property
+    def run_id(self):
+        return next(iter(self._log.read_text().split()), None)
+
+    @property
+    def acked(self):
+        """The last acknowledged seq."""
+        return max(map(int, self._log.read_text().split()[1:]), default=0)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self, server):
+        """Ask it to end over the server; the steps it took."""
+        server.post(f"/api/runs/{self.run_id}/command", {"command": "stop"})
+        assert self.process.wait(40) == 0
+        return int(self._log.read_text().split()[-1])
+
+
+class Browser:
+    """A page in a Chromium that can be killed."""
+
+    def __init__(self, playwright, url):
+        self._browser = playwright.chromium.launch(executable_path=browser.installed(), args=list(browser.ARGUMENTS))
+        self.page = self._browser.new_page()
+        self.page.goto(url)
+        expect(self.page.get_by_test_id("connection")).to_have_attribute("data-state", "live")
+
+    def kill(self):
+        processes = self._browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+        os.kill(next(process["id"] for process in processes if process["type"] == "browser"), signal.SIGKILL)
+
+    def close(self):
+        self._browser.close()
 
 
 def children(server):
@@ -41,32 +95,66 @@ def children(server):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def test_every_acknowledged_step_survives_the_server_being_killed_at_random_moments(make_server, tmp_path):
-    """Six SIGKILLs while a trainer streams: each acknowledged seq is stored once, and in the end so is every step."""
+@pytest.fixture
+def make_trainer(tmp_path):
+    """Start trainers that end with the test."""
+    trainers = []
+
+    def make(server):
+        trainers.append(Trainer(server, tmp_path / f"acks{len(trainers)}.txt"))
+        return trainers[-1]
+
+    yield make
+    for trainer in trainers:
+        trainer.kill()
+
+
+def test_what_was_acknowledged_survives_twenty_kills(make_server, make_trainer):
+    """SIGKILL of server, trainer and browser at random moments: each acknowledged step is there, exactly once.
+
+    Whoever lives on goes on by itself: the trainers deliver all their steps in the end, and the page shows the last.
+    """
     server = make_server(autostart="")
-    steps = 8_000
-    log = tmp_path / "acks.txt"
-    with log.open("w") as acks:
-        trainer = subprocess.Popen(
-            [sys.executable, "-c", TRAINER, server.url, str(steps)],
-            stdout=acks,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-    moments = random.Random(0)
-    server.wait_until(lambda: len(log.read_text().split()) > 3, "the first acks")
-    for _ in range(6):
-        time.sleep(moments.uniform(0.05, 0.8))
-        server.kill()
-        server.start()
-    assert trainer.wait(90) == 0
-    run_id, *acked = log.read_text().split()
-    columns = server.series(run_id, "seq", "norm", "loss")["columns"]
-    assert len(set(columns["seq"])) == len(columns["seq"])
-    assert {int(seq) for seq in acked} - {0} <= set(columns["seq"])
-    assert columns["seq"] == list(range(1, steps + 1))
-    assert columns["step"] == list(range(1, steps + 1))
-    assert columns["norm"][41] == pytest.approx(42 * 8**0.5)
-    assert server.run(run_id)["state"] == "finished"
+    trainers = [make_trainer(server) for _ in range(2)]
+    dead = []
+    chance = random.Random(0)
+    victims = chance.sample(["server"] * 8 + ["trainer"] * 6 + ["browser"] * 6, 20)
+    with sync_playwright() as playwright:
+        watching = Browser(playwright, server.url)
+        for victim in victims:
+            seen = [(trainer, trainer.acked) for trainer in trainers]
+            server.wait_until(lambda seen=seen: any(trainer.acked > acked for trainer, acked in seen), "an ack")
+            time.sleep(chance.uniform(0.05, 0.5))
+            match victim:
+                case "server":
+                    server.kill()
+                    server.start()
+                case "trainer":
+                    dead.append(trainers.pop(0))
+                    dead[-1].kill()
+                    trainers.append(make_trainer(server))
+                case "browser":
+                    watching.kill()
+                    watching = Browser(playwright, server.url)
+        server.wait_until(lambda: all(trainer.acked for trainer in trainers), "acks of both trainers")
+        taken = {trainer.run_id: trainer.stop(server) for trainer in trainers}
+        newest = server.run()
+        expect(watching.page.get_by_test_id("step")).to_have_text(f"{newest['step']:,}")
+        watching.close()
+    for trainer in dead:
+        if trainer.acked:
+            assert len(check_rows(server, trainer.run_id)) >= trainer.acked
+    for run_id, steps in taken.items():
+        assert len(check_rows(server, run_id)) == steps
+        assert server.run(run_id)["state"] == "stopped"
+
+
+def check_rows(server, run_id):
+    """The run's seqs, after a look at whether they and the rows themselves are whole."""
+    columns = server.series(run_id, "seq", "norm")["columns"]
+    assert columns["seq"] == columns["step"] == list(range(1, len(columns["seq"]) + 1))
+    assert columns["norm"] == pytest.approx([step * 8**0.5 for step in columns["step"]])
+    return columns["seq"]
 
 
 def test_a_killed_worker_leaves_a_failed_run_with_its_steps(make_server):
