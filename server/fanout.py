@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from server import news
 from server.live import LiveRun, Position
+from server.metrics import CONFLATED
 from server.news import Texts
 from server.protocol import RunInfo
 from server.shared import Shared
@@ -40,6 +41,11 @@ class FanOut:
         self.snapshots: Shared[Texts] = Shared(SHARED_SNAPSHOTS)
         self.news: Shared[Texts] = Shared(SHARED_NEWS)
         self._channels: dict[LiveRun | None, Channel] = {}
+
+    @property
+    def viewers(self) -> int:
+        """How many watch something."""
+        return sum(len(channel.viewers) for channel in self._channels.values())
 
     def join(self, viewer: "Viewer", run: LiveRun | None) -> "Channel":
         """Let a viewer watch a run, or wait for a first one, and nothing else any more."""
@@ -106,6 +112,7 @@ class Channel:
             return to, ()
         if self._newest is not None and self._newest[0] == seen:
             return to, self._newest[1]
+        CONFLATED.inc()
         return to, await self._fan_out.news.get((self._run, seen, to), lambda: self._missed(seen, to))
 
     def publish_soon(self) -> None:

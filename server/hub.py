@@ -16,6 +16,7 @@ from pydantic import JsonValue, ValidationError
 from server.catalogue import Catalogue
 from server.fanout import Channel, FanOut
 from server.live import LiveRun
+from server.metrics import STEPS
 from server.peer import TAKEN_OVER, BadMessageError
 from server.protocol import (
     DESCRIPTION,
@@ -167,6 +168,7 @@ class Hub:
         missing = rows.seq[0] - run.known.seq - 1
         await asyncio.wrap_future(self._store.append(run.known.id, rows))
         run.add_rows(rows)
+        STEPS.inc(len(rows))
         self._fan_out.changed(run)
         if missing:
             await self._note(run, "warning", f"{missing:,} steps before step {rows.step[0]:,} never arrived", {})
@@ -277,6 +279,11 @@ class Hub:
         """
         run = self.run(run_id) if run_id is not None else self.catalogue.newest
         return self._fan_out.join(viewer, run)
+
+    @property
+    def viewers(self) -> int:
+        """How many watch something."""
+        return self._fan_out.viewers
 
     def unwatch(self, viewer: Viewer) -> None:
         """Let a viewer watch nothing any more."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from server.metrics import DROPPED
 from server.protocol import Error, Message
 from server.wording import mistake_line
 
@@ -51,6 +52,7 @@ class Peer:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._send(text)
         except TimeoutError:
+            DROPPED.inc()
             log.warning("%s has read nothing for %.0f s and is given up", self.name, SEND_TIMEOUT_S)
             raise GoneError(f"{self.name} does not read") from None
 

@@ -83,6 +83,16 @@ class Store:
         self._writer.submit(self._purge)
         return deleted
 
+    @property
+    def directory(self) -> Path:
+        """Where the database is."""
+        return self._path.parent
+
+    @property
+    def queued(self) -> int:
+        """How many writes wait for the disk, about."""
+        return self._writer.queued
+
     def check(self) -> "Future[None]":
         """Write something and take it back, to see whether the disk takes writes."""
         return self._writer.submit(sql.check)

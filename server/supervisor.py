@@ -65,6 +65,11 @@ class Supervisor:
         self._workers: dict[str, _Worker] = {}
         self._starting = asyncio.Lock()
 
+    @property
+    def workers(self) -> int:
+        """How many are training."""
+        return len(self._workers)
+
     async def start(self, workload: str, config: Mapping[str, JsonValue]) -> str:
         """Start a worker and return its run's id.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket
 
+from server.metrics import ACKS
 from server.peer import POLICY_VIOLATION, TRY_AGAIN_LATER, BadMessageError, GoneError, Peer
 from server.protocol import (
     VERSION,
@@ -127,6 +128,7 @@ class Trainer(Peer):
             await hub.take(self, run, await self.receive(from_trainer.validate_json))
             if committed != (run.known.seq, run.last_note):
                 await self.send(Ack(seq=run.known.seq, n=run.last_note))
+                ACKS.inc()
 
 
 LOST = Refusal(

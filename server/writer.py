@@ -3,10 +3,13 @@
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from server.metrics import COMMITS
 
 T = TypeVar("T")
 
@@ -24,6 +27,7 @@ class StoreError(Exception):
 class _Write:
     apply: Callable[[sqlite3.Connection], Any]
     done: "Future[Any]"
+    handed_in_at: float = field(default_factory=time.perf_counter)
 
 
 class Writer:
@@ -54,6 +58,11 @@ class Writer:
             raise StoreError(f"the disk cannot keep up: {QUEUED_WRITES:,} writes are waiting") from None
         return write.done
 
+    @property
+    def queued(self) -> int:
+        """How many writes wait, about."""
+        return self._queue.qsize()
+
     def close(self) -> None:
         """Write all that is queued, then end the thread and close the connection."""
         self._queue.put(None)
@@ -80,6 +89,7 @@ class Writer:
                 self._db.execute("ROLLBACK")
             outcomes = [_explained(error)] * len(group)
         for write, outcome in zip(group, outcomes, strict=True):
+            COMMITS.observe(time.perf_counter() - write.handed_in_at)
             if isinstance(outcome, Exception):
                 write.done.set_exception(outcome)
             else:

@@ -43,7 +43,7 @@ def allowed(name):
         return {"torch", "clipcore"} | extra.get(name, set())
     if name == "server.protocol":
         return {"pydantic"}
-    web = {"pydantic", "pydantic_settings", "fastapi", "starlette", "uvicorn", "click", "server"}
+    web = {"pydantic", "pydantic_settings", "fastapi", "starlette", "uvicorn", "click", "prometheus_client", "server"}
     trains = name == "server.worker" or name.startswith("server.workloads")
     return web | ({"torch", "clipcore"} if trains else {"clipcore"})
 

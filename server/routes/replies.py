@@ -10,6 +10,7 @@ from starlette.responses import Response
 from server.access import Access
 from server.hub import Hub
 from server.store import Store
+from server.supervisor import Supervisor
 
 
 class Reply(BaseModel):
@@ -52,6 +53,13 @@ def may_steer(request: Request) -> None:
         raise HTTPException(denial.status, denial.reason, denial.headers)
 
 
+def supervisor_of(connection: HTTPConnection) -> Supervisor:
+    """The app's supervisor."""
+    supervisor: Supervisor = connection.app.state.supervisor
+    return supervisor
+
+
 HubOf = Annotated[Hub, Depends(hub_of)]
 StoreOf = Annotated[Store, Depends(store_of)]
+SupervisorOf = Annotated[Supervisor, Depends(supervisor_of)]
 Steering = Depends(may_steer)

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException
 from pydantic import Field, JsonValue
 
-from server.routes.replies import Reply, Steering
-from server.supervisor import Supervisor
+from server.routes.replies import Reply, Steering, SupervisorOf
 from server.workloads import describe
 
 router = APIRouter(prefix="/api")
@@ -32,23 +31,18 @@ def workloads() -> dict[str, Any]:
 
 
 @router.post("/workers", status_code=201, dependencies=[Steering])
-async def start(wanted: WorkerRequest, request: Request) -> WorkerReply:
+async def start(wanted: WorkerRequest, supervisor: SupervisorOf) -> WorkerReply:
     """Train a workload in a process of its own; its run appears at once."""
     try:
-        return WorkerReply(id=await _supervisor(request).start(wanted.workload, wanted.config))
+        return WorkerReply(id=await supervisor.start(wanted.workload, wanted.config))
     except ValueError as error:
         raise HTTPException(422, str(error)) from error
 
 
 @router.delete("/workers/{run_id}", status_code=204, dependencies=[Steering])
-async def stop(run_id: str, request: Request) -> None:
+async def stop(run_id: str, supervisor: SupervisorOf) -> None:
     """End the worker of a run; the run stays."""
     try:
-        await _supervisor(request).stop(run_id)
+        await supervisor.stop(run_id)
     except KeyError:
         raise HTTPException(404, f"no worker is training run {run_id!r}") from None
-
-
-def _supervisor(request: Request) -> Supervisor:
-    supervisor: Supervisor = request.app.state.supervisor
-    return supervisor

@@ -1,3 +1,4 @@
+import re
 from concurrent.futures import Future
 
 import pytest
@@ -25,6 +26,14 @@ def test_a_server_that_cannot_write_is_not_ready(site, monkeypatch, fault, reaso
     assert reply.status_code == 503
     assert reason in reply.json()["detail"]
     assert site.http.get("/healthz").status_code == 200
+
+
+def test_a_disk_that_is_nearly_full_is_not_ready(site, monkeypatch):
+    """While writes still succeed, /readyz names the setting and the room that is left."""
+    monkeypatch.setattr(health, "MIN_FREE_BYTES", 2**62)
+    reply = site.http.get("/readyz")
+    assert reply.status_code == 503
+    assert re.search(r"the disk of CLIPCORE_DATA_DIR has [\d,]+ MiB left, less than [\d,]+$", reply.json()["detail"])
 
 
 def test_the_api_describes_itself(site):
