@@ -83,8 +83,9 @@ class Clipper:
         exponents: int = 64,
         **values: Any,
     ) -> None:
-        _require("optimizer", optimizer, torch.optim.Optimizer)
-        _require("scaler", scaler, torch.amp.GradScaler)
+        _require_hooks(optimizer)
+        if not isinstance(scaler, torch.amp.GradScaler | None):
+            raise TypeError(f"scaler must be a torch.amp.GradScaler, got {scaler!r}")
         self._exponents = Exponents(exponents)
         self._model = Model.of(parameters)
         lockstep = Lockstep(group) if group is not None else None
@@ -272,9 +273,14 @@ class Clipper:
         return rule
 
 
-def _require(name: str, value: object, kind: type) -> None:
-    if not (value is None or isinstance(value, kind)):
-        raise TypeError(f"{name} must be of type {kind.__name__}, got {value!r}")
+def _require_hooks(optimizer: torch.optim.Optimizer | None) -> None:
+    try:
+        if optimizer is not None:
+            optimizer.register_step_pre_hook(lambda *_: None).remove()
+    except AttributeError:
+        raise TypeError(
+            f"optimizer must be a torch.optim.Optimizer, or the one inside if it is wrapped, got {optimizer!r}"
+        ) from None
 
 
 def _capturing(gradients: Gradients) -> bool:

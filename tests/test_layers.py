@@ -37,9 +37,10 @@ def allowed(name):
             "clipcore.kernels.triton": {"triton"},
             "clipcore.kernels.blocks": {"triton"},
             "clipcore.kernels.unit_blocks": {"triton"},
+            "clipcore.integrations.accelerate": {"accelerate"},
+            "clipcore.integrations.lightning": {"lightning"},
+            "clipcore.integrations.transformers": {"transformers"},
         }
-        if name.startswith("clipcore.integrations."):
-            return {"torch", "clipcore", name.rpartition(".")[2]}
         return {"torch", "clipcore"} | extra.get(name, set())
     if name == "server.protocol":
         return {"pydantic"}
@@ -65,6 +66,12 @@ def test_history_needs_no_torch(name):
         reached.add(module)
         queue += [found for found in imported(MODULES[module]) if found.startswith("server")]
     assert {"torch", "clipcore"} & {package for module in reached for package in foreign(module)} == set()
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("clipcore.integrations")])
+def test_nothing_needs_an_integration(name):
+    """A framework is imported by who asks for it."""
+    assert not any(module.startswith("clipcore.integrations") for module in imported(MODULES[name]))
 
 
 def test_only_two_modules_know_sql():

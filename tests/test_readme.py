@@ -3,9 +3,13 @@
 import re
 from pathlib import Path
 
+import accelerate
+import lightning
 import pytest
 import torch
+import transformers
 
+import clipcore
 from clipcore.rules import RULES
 from server.settings import Settings
 
@@ -47,6 +51,28 @@ def test_the_two_lines_run_as_they_stand(monkeypatch):
         "criterion": torch.Tensor.mean,
     }
     exec(script.replace("run.finish()", "run.finish(timeout_s=0.1)"), names)
+    assert names["stats"].step == 3
+
+
+def snippets(heading):
+    """The indented blocks of a section, one after the other: those that begin with an import."""
+    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+    code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    ") or not line)
+    return ["from " + block for block in code.split("from ")[1:]]
+
+
+@pytest.mark.filterwarnings("ignore:Starting from v1.9.0, `tensorboardX`")
+def test_the_frameworks_take_what_the_readme_gives_them(monkeypatch, tmp_path):
+    """Each snippet runs in its framework as it stands."""
+    monkeypatch.chdir(tmp_path)
+    in_lightning, in_transformers, in_accelerate = snippets("In a framework")
+    model, accelerator = torch.nn.Linear(3, 1), accelerate.Accelerator(cpu=True)
+    optimizer = accelerator.prepare(torch.optim.SGD(model.parameters(), lr=0.1))
+    names = {"accelerator": accelerator, "model": model, "optimizer": optimizer, "clipcore": clipcore}
+    names |= {"loader": [torch.ones(2, 3)] * 3, "criterion": torch.Tensor.mean}
+    exec(in_lightning, names | {"Trainer": lightning.Trainer})
+    exec(in_transformers, names | {name: getattr(transformers, name) for name in ("Trainer", "TrainingArguments")})
+    exec(in_accelerate, names)
     assert names["stats"].step == 3
 
 

@@ -12,6 +12,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 import clipcore
+from clipcore.integrations.session import Session
 from clipcore.notices import ClipWarning
 from clipcore.rules import RULES
 
@@ -156,8 +157,24 @@ def check_lonely_update(_):
         run(steering)
 
 
+def check_sessions(_):
+    """What the page asks of the first rank, all ranks of a framework do."""
+    session = Session([nn.Parameter(torch.zeros(2))], run="spread", max_norm=2.0)
+    assert same_everywhere(session.proceed())
+    if dist.get_rank() == 0:
+        session.clipper.update(max_norm=1.0)
+        session._run.stop()
+    else:
+        with pytest.raises(ValueError, match="only the first rank"):
+            session.clipper.update(max_norm=1.0)
+    assert not same_everywhere(session.proceed())
+    if dist.get_rank() == 0:
+        session._run.finish(timeout_s=0.1)  # nobody listens
+    session.finish()
+
+
 def run_rank(rank, port):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "CLIPCORE_URL": "http://127.0.0.1:9"}
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=RANKS)
     mesh = dist.init_device_mesh("cpu", (RANKS,))
@@ -169,6 +186,7 @@ def run_rank(rank, port):
         check_tensor_parallel,
         check_updates,
         check_lonely_update,
+        check_sessions,
     ):
         check(mesh)
     dist.destroy_process_group()

@@ -1,0 +1,50 @@
+"""What a framework's callback holds while training runs: a Clipper on every rank, and its run on the first."""
+
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from clipcore.clipper import Clipper
+from clipcore.model import Parameters
+from clipcore.run import Run, connect
+from clipcore.stats import ClipStats
+
+LONGEST_PAUSE = timedelta(days=30)  # while the first rank is paused, the others wait for its word
+
+
+class Session:
+    """A Clipper and perhaps its run; all ranks make it, and call its methods equally often.
+
+    Args:
+        parameters: whose gradients are clipped.
+        run: the name under which a clipcore server shows the training; None to clip without a server.
+        **settings: arguments of `Clipper`.
+    """
+
+    def __init__(self, parameters: Parameters, run: str | None, **settings: Any) -> None:
+        shared = run is not None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        self._group = dist.new_group(backend="gloo", timeout=LONGEST_PAUSE) if shared else None
+        self.clipper = Clipper(parameters, group=self._group, **settings)
+        leads = self._group is None or dist.get_rank() == 0
+        self._run: Run | None = connect(self.clipper, name=run) if run is not None and leads else None
+
+    def log(self, stats: ClipStats, **metrics: Any) -> None:
+        """Record a step, if anybody watches."""
+        if self._run is not None:
+            self._run.log(stats, **metrics)
+
+    def proceed(self) -> bool:
+        """Wait while the page has paused the training; False on all ranks once it asked to stop."""
+        goes_on = self._run is None or self._run.proceed()
+        if self._group is None:
+            return goes_on
+        word = torch.tensor([goes_on])
+        dist.broadcast(word, group=self._group, group_src=0)
+        return bool(word)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """The training is over, by an error or not."""
+        if self._run is not None:
+            self._run.__exit__(None if error is None else type(error), error, None)

@@ -1,0 +1,108 @@
+"""transformers: a callback that clips in place of `TrainingArguments(max_grad_norm=...)`."""
+
+# ruff: noqa: ARG002  the signatures are the Trainer's
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from clipcore.clipper import Clipper
+from clipcore.integrations.session import Session
+from clipcore.stats import ClipStats
+
+FILE = "clipcore.pt"
+
+
+class ClipCallback(TrainerCallback):
+    """Clips all gradients of the model before each step of the optimizer.
+
+    The Trainer calls it once the micro-batches of `gradient_accumulation_steps` are in and mixed precision has unscaled
+    the gradients. A checkpoint carries the Clipper's state.
+
+    Args:
+        mode: of `clipcore.Clipper`.
+        run: the name under which a clipcore server shows the training, which its page then pauses and stops too;
+            CLIPCORE_URL and CLIPCORE_TOKEN say where the server is. None to clip without one.
+        **settings: the mode's parameters and other arguments of `Clipper`.
+
+    Attributes:
+        clipper: the Clipper; None before training starts.
+
+    Example:
+        arguments = TrainingArguments(..., max_grad_norm=0)
+        trainer = Trainer(model, arguments, callbacks=[ClipCallback("norm", max_norm=1.0, run="my run")], ...)
+    """
+
+    def __init__(self, mode: str = "norm", *, run: str | None = None, **settings: Any) -> None:
+        self.clipper: Clipper | None = None
+        self._settings = {"mode": mode, **settings}
+        self._run = run
+        self._session: Session | None = None
+        self._stats: ClipStats | None = None
+        self._lr = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Make the Clipper, now that model and optimizer are prepared.
+
+        Raises:
+            ValueError: the Trainer clips too.
+        """
+        if args.max_grad_norm:
+            raise ValueError(
+                f"TrainingArguments(max_grad_norm={args.max_grad_norm}) clips as well: set max_grad_norm=0"
+            )
+        model: nn.Module = kwargs["model"]
+        prepared = kwargs["optimizer"]  # accelerate's, around the real one
+        self._session = Session(
+            model, self._run, optimizer=prepared.optimizer, scaler=prepared.scaler, **self._settings
+        )
+        self.clipper = self._session.clipper
+        saved = _checkpoint(args, state) / FILE
+        if state.global_step and saved.exists():
+            self.clipper.load_state_dict(torch.load(saved, weights_only=True))
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Clip."""
+        assert self.clipper is not None
+        self._stats = self.clipper.clip_()
+        self._lr = kwargs["optimizer"].param_groups[0]["lr"]
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Record the step, unless the Trainer is about to tell its loss."""
+        if not control.should_log:
+            self._end_step(control)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Record the step with the loss: the mean since the last one told."""
+        loss = kwargs["logs"].get("loss")
+        self._end_step(control, **({} if loss is None else {"loss": loss}))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Add the Clipper's state to the checkpoint."""
+        if self.clipper is not None and state.is_world_process_zero:
+            torch.save(self.clipper.state_dict(), _checkpoint(args, state) / FILE)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """End the run."""
+        if self._session is not None:
+            self._session.finish()
+
+    def _end_step(self, control: TrainerControl, **metrics: float) -> None:
+        """Record the step that was taken, if one was, and do what the page asks for."""
+        if self._stats is not None and self._session is not None:
+            self._session.log(self._stats, lr=self._lr, **metrics)
+            self._stats = None
+            control.should_training_stop |= not self._session.proceed()
+
+
+def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
