@@ -23,6 +23,8 @@ import { barTraces, COLOURS, heatTraces, lineTraces, markTraces, shareTraces, st
 
 /** @typedef {{data: Options[], layout: Options}} Picture */
 
+/** Fingers scroll where a mouse zooms. */
+const COARSE = matchMedia("(pointer: coarse)");
 /** Room for an image's title and legend, px. */
 const TITLE_PX = 64;
 
@@ -65,6 +67,9 @@ export class Chart {
   #element;
   #margin;
   #palette;
+  /** Known without asking for it, which would lay the page out on every draw. */
+  #size;
+  #font;
   #listening = false;
   /** @type {Picture} */
   #picture = { data: [], layout: {} };
@@ -86,18 +91,22 @@ export class Chart {
     this.#element = /** @type {PlotlyElement} */ (element);
     this.#palette = palette;
     this.#margin = margin;
+    this.#font = getComputedStyle(element).fontFamily;
+    const measure = () => ({ width: element.clientWidth, height: element.clientHeight });
+    this.#size = measure();
+    new ResizeObserver(() => (this.#size = measure())).observe(element);
     element.addEventListener("pointerdown", () => (this.#held = true), true);
     for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => (this.#held = false), true);
   }
 
   /** Width of the plotting area, px. */
   get width() {
-    return Math.max(1, this.#element.clientWidth - this.#margin.left - this.#margin.right);
+    return Math.max(1, this.#size.width - this.#margin.left - this.#margin.right);
   }
 
   /** Height of the plotting area, px. */
   get height() {
-    return Math.max(1, this.#element.clientHeight - this.#margin.top - this.#margin.bottom);
+    return Math.max(1, this.#size.height - this.#margin.top - this.#margin.bottom);
   }
 
   get margin() {
@@ -213,26 +222,25 @@ export class Chart {
   }
 
   /**
-   * @param {Options[]} data
+   * @param {Options[]} traces
    * @param {Options} axes
    */
-  #react(data, axes) {
+  #react(traces, axes) {
     const { left, right, top, bottom } = this.#margin;
-    const element = this.#element;
+    const data = traces.filter(({ x }) => /** @type {ArrayLike<unknown>} */ (x).length > 0); // an empty one costs a draw nearly as much
     const layout = {
-      width: element.clientWidth,
-      height: element.clientHeight,
+      ...this.#size,
       margin: { l: left, r: right, t: top, b: bottom, pad: 0 },
       paper_bgcolor: "transparent",
       plot_bgcolor: "transparent",
-      font: { family: getComputedStyle(document.body).fontFamily, size: 11, color: this.#palette().muted },
+      font: { family: this.#font, size: 11, color: this.#palette().muted },
       showlegend: false,
       hovermode: false,
-      dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+      dragmode: COARSE.matches ? false : "zoom",
       ...axes,
     };
     this.#picture = { data, layout };
-    this.#plotly.react(element, data, layout, { displayModeBar: false, doubleClick: false, responsive: false, showTips: false });
+    this.#plotly.react(this.#element, data, layout, { displayModeBar: false, doubleClick: false, responsive: false, showTips: false });
     if (!this.#listening) this.#listen();
   }
 
