@@ -16,6 +16,7 @@ from urllib.parse import quote
 from server import sql
 from server.protocol import STEP_METRICS, Layers, LogEntry, Rows, RunInfo
 from server.schema import lock, open_database
+from server.wording import database_line
 from server.writer import StoreError, Writer
 
 CHUNK_ROWS = 4096  # read at a time by `chunks`
@@ -43,10 +44,8 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock = opened.enter_context(closing(lock(path)))
                 self._writer = Writer(open_database(path))
-            except (OSError, sqlite3.OperationalError) as error:
-                raise StoreError(f"cannot open the database {path}: {error}") from error
-            except sqlite3.DatabaseError as error:
-                raise StoreError(f"the database {path} is damaged ({error}): move it away or restore a copy") from error
+            except (OSError, sqlite3.Error) as error:
+                raise StoreError(database_line(error, path, "open")) from error
             opened.pop_all()
         self._writer.submit(self._purge)
 
@@ -155,8 +154,8 @@ class Store:
             with closing(db):
                 db.execute("BEGIN")
                 yield db
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot read the database {self._path}: {error}") from error
+        except (sqlite3.Error, ValueError) as error:
+            raise StoreError(database_line(error, self._path, "read")) from error
 
     def _chunk(self, run_id: str, seq: int) -> Rows:
         with self._reading() as db:

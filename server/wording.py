@@ -1,7 +1,9 @@
 """How changes and mistakes read: one line each, for people."""
 
+import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import JsonValue
 
@@ -22,6 +24,18 @@ def mistake_line(errors: Sequence[Any]) -> str:
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}".removeprefix(": ")
     return f"{where}: {_cut(first['msg'], 300)}, got {_cut(repr(first['input']), 80)}".removeprefix(": ")
+
+
+def database_line(error: Exception, path: Path, doing: Literal["open", "read", "write"]) -> str:
+    """What is wrong with the database, and what helps. A ValueError means that what was read makes no sense."""
+    what = _cut(str(error).partition("\n")[0], 120)
+    is_nonsense = isinstance(error, ValueError) or "Could not decode" in what  # as sqlite3 says of text
+    if is_nonsense or type(error) is sqlite3.DatabaseError:
+        return f"the database {path} is damaged ({what}): move it away or restore a copy"
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF  # beyond it are details
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return f"cannot {doing} the database {path}: {what}. Is there room on its disk? Trainers keep their steps"
+    return f"cannot {doing} the database {path}: {what}"
 
 
 def _cut(text: str, length: int) -> str:

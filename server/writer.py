@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from server.metrics import COMMITS
+from server.wording import database_line
 
 T = TypeVar("T")
 
@@ -39,6 +41,7 @@ class Writer:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._path = Path(db.execute("PRAGMA database_list").fetchone()[2])
         self._queue: queue.Queue[_Write | None] = queue.Queue(QUEUED_WRITES)
         self._thread = threading.Thread(target=self._run, name="clipcore-writer", daemon=True)
         self._thread.start()
@@ -87,7 +90,7 @@ class Writer:
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            outcomes = [_explained(error)] * len(group)
+            outcomes = [self._explained(error)] * len(group)
         for write, outcome in zip(group, outcomes, strict=True):
             COMMITS.observe(time.perf_counter() - write.handed_in_at)
             if isinstance(outcome, Exception):
@@ -104,10 +107,10 @@ class Writer:
             if not self._db.in_transaction:
                 raise  # SQLite has given up the transaction: the disk is full, or worse
             self._db.execute("ROLLBACK TO one")
-            outcome = _explained(error)
+            outcome = self._explained(error)
         self._db.execute("RELEASE one")
         return outcome
 
-
-def _explained(error: Exception) -> Exception:
-    return StoreError(f"the database cannot be written: {error}") if isinstance(error, sqlite3.Error) else error
+    def _explained(self, error: Exception) -> Exception:
+        is_the_databases = isinstance(error, sqlite3.Error | ValueError)
+        return StoreError(database_line(error, self._path, "write")) if is_the_databases else error
