@@ -58,6 +58,7 @@ class ClipCallback(Callback):
         self.clipper = self._session.clipper
         if self._saved is not None:
             self.clipper.load_state_dict(self._saved)
+            self._saved = None
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Clip."""

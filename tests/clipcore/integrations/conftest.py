@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from server.settings import Settings
-from tests.server.site import Site
+from tests.server.site import Site, until
 
 
 class Page:
@@ -22,6 +22,7 @@ class Page:
         return self._http.get(f"/api/runs/{self.run['id']}/series?metrics={metric}").json()["columns"][metric]
 
     def click(self, command):
+        until(lambda: self._http.get("/api/runs").json()["runs"])
         return self._http.post(f"/api/runs/{self.run['id']}/command", json={"command": command})
 
 

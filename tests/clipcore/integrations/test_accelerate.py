@@ -11,7 +11,7 @@ from clipcore.integrations.accelerate import clip_
 
 @pytest.fixture(autouse=True)
 def fresh_state():
-    """Its precision is kept for the whole process."""
+    """Else one test's precision is the next one's."""
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
 
