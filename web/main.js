@@ -6,6 +6,7 @@ import { loadPlotly } from "./charts.js";
 import { foretell } from "./foretell.js";
 import { Frames } from "./lib/frames.js";
 import { fromQuery, toQuery } from "./lib/url.js";
+import { followOverlay } from "./overlay.js";
 import { Socket } from "./socket.js";
 import { Store } from "./store.js";
 import { AdviceView } from "./views/advice.js";
@@ -49,6 +50,7 @@ sessionView(element(".bar"), store);
 rangeView(element("#norm .tools"), store);
 backFill(store);
 backFillLayers(store);
+followOverlay(store);
 foretell(store);
 store.watch(["view", "run"], () => {
   const query = toQuery(store.place);

@@ -9,6 +9,7 @@ import { abscissa } from "./lib/abscissa.js";
 import { changesOf, standing } from "./lib/changes.js";
 import { Gaps } from "./lib/gaps.js";
 import { LayerHistory } from "./lib/layers.js";
+import { MOST_RUNS, Overlay, takeIn } from "./lib/overlay.js";
 import { Requests } from "./lib/requests.js";
 import { StepTable } from "./lib/table.js";
 import { followRange } from "./lib/scale.js";
@@ -22,7 +23,7 @@ import { toColumns } from "./lib/wire.js";
 /** @typedef {import("./lib/wire.js").Command} Command */
 /** @typedef {import("./lib/wire.js").ServerMessage} ServerMessage */
 /** @typedef {import("./lib/wire.js").BrowserMessage} BrowserMessage */
-/** @typedef {"connection" | "run" | "runs" | "rows" | "layers" | "log" | "change" | "draft" | "rules" | "notice" | "view" | "whatif"} Topic */
+/** @typedef {"connection" | "run" | "runs" | "rows" | "layers" | "log" | "change" | "draft" | "rules" | "notice" | "view" | "overlay" | "whatif"} Topic */
 /** @typedef {{state: "connecting" | "live" | "lost", attempt: number}} Connection */
 
 /**
@@ -49,6 +50,8 @@ export class Store {
   /** What of the history came thinned. */
   gaps = new Gaps();
   layers = new LayerHistory();
+  /** Other runs on the same charts. */
+  overlay = new Overlay();
   /** @type {LogEntry[]} oldest first */
   log = [];
   /** @type {import("./lib/draft.js").Draft | null} what is being edited */
@@ -267,7 +270,36 @@ export class Store {
   /** @param {Partial<View>} view */
   look(view) {
     this.view = { ...this.view, ...view };
+    this.#layOver();
     this.#changed("view");
+  }
+
+  /**
+   * Lay runs over the one on show, which then stays on show.
+   * @param {string[]} others  as many of them as there are colours for
+   */
+  compare(others) {
+    this.#chosen = this.run?.id ?? this.#chosen;
+    this.look({ others: others.filter((id) => !this.#isShown(id)).slice(0, MOST_RUNS - 1) });
+  }
+
+  /**
+   * Show a run that is laid over the one on show, and lay that one over it.
+   * @param {string} run
+   */
+  exchange(run) {
+    const shown = this.run?.id ?? run;
+    this.look({ others: this.view.others.map((other) => (other === run ? shown : other)) });
+    this.select(run);
+  }
+
+  /**
+   * @param {import("./lib/overlay.js").Overlaid} run
+   * @param {import("./lib/table.js").Columns} columns
+   */
+  addOverlaid(run, columns) {
+    takeIn(run, columns);
+    this.#changed("overlay");
   }
 
   /** Hold the charts still, or let them go on; rows arrive all the same. */
@@ -392,12 +424,19 @@ export class Store {
   /** @param {RunInfo[]} runs */
   #listRuns(runs) {
     this.runs = runs;
+    this.#layOver();
     this.#changed("runs");
     const newest = runs[0]?.id;
     const idle = this.run === null || this.over;
     if (this.#chosen === null && idle && newest !== undefined && newest !== this.run?.id) {
       this.#send({ type: "subscribe", run: newest, since: null });
     }
+  }
+
+  #layOver() {
+    const others = this.view.others.filter((id) => !this.#isShown(id)).map((id) => this.runs.find((run) => run.id === id));
+    this.overlay.choose(others.filter((run) => run !== undefined));
+    this.#changed("overlay");
   }
 
   /** @param {string} run */

@@ -23,7 +23,7 @@
 
 /**
  * How a line looks beyond its colour, which is never the only difference.
- * @type {Record<Role, Options>}
+ * @type {{[role in Role]: Options}}
  */
 const LINES = {
   before: { width: 1 },
@@ -35,6 +35,14 @@ const LINES = {
   loss: { width: 1.25 },
   other: { width: 1.25, dash: "2px,2px" },
   trend: { width: 1.75 },
+  run0: { width: 1.75 },
+  run1: { width: 1.5 },
+  run2: { width: 1.5 },
+  run3: { width: 1.5 },
+  run4: { width: 1.5, dash: "6px,2px" },
+  run5: { width: 1.5, dash: "6px,2px" },
+  run6: { width: 1.5, dash: "2px,2px" },
+  run7: { width: 1.5, dash: "2px,2px" },
 };
 
 /** The style sheet's colours in use. */
@@ -104,17 +112,18 @@ export function markTraces({ marks, y }, palette, height) {
 export function heatTraces({ y, columns, rows, grid, nan, colour, marks }, palette) {
   const place = colour.type === "log" ? Math.log10 : Number;
   const looks = { type: "heatmap", x: columns, y: rows, hoverinfo: "skip" };
+  const bad = nan === "bad" && grid.some((row) => row.some(Number.isNaN));
   return [
     {
       ...looks, z: grid.map((row) => row.map((value) => place(Math.max(value, colour.lo)))),
-      zmin: place(colour.lo), zmax: place(colour.hi), colorscale: "Viridis", showscale: columns.length > 0,
+      zmin: place(colour.lo), zmax: place(colour.hi), colorscale: "Viridis",
       colorbar: {
         thickness: 8, outlinewidth: 0, xpad: 4, ypad: 0, ticklen: 0,
         tickvals: colour.ticks.map(({ value }) => place(value)), ticktext: colour.ticks.map(({ label }) => label),
       },
     },
     {
-      ...looks, z: nan === "bad" ? grid.map((row) => row.map((value) => (Number.isNaN(value) ? 1 : null))) : [],
+      ...looks, x: bad ? columns : [], z: grid.map((row) => row.map((value) => (Number.isNaN(value) ? 1 : null))),
       colorscale: [[0, palette.bad], [1, palette.bad]], showscale: false,
     },
     {

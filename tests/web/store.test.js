@@ -15,7 +15,7 @@ const golden = JSON.parse(readFileSync(new URL("../fixtures/messages.json", impo
 
 /** @type {import("../../web/lib/wire.js").RunInfo} */
 const run = {
-  id: "a1", name: "charlm", state: "running", reason: "", created: 0, updated: 0, seq: 0, step: 0, attached: true,
+  id: "a1", note: "", name: "charlm", state: "running", reason: "", created: 0, updated: 0, seq: 0, step: 0, attached: true,
   commands: true, workload: "charlm", config: {}, control: { mode: "norm", max_norm: 1 }, knobs: {}, layers: [], sizes: [],
 };
 
@@ -235,4 +235,19 @@ test("the knob is locked, with the reason, whenever nobody would obey", () => {
   assert.equal(store.locked, "");
   store.setConnection({ state: "lost", attempt: 1 });
   assert.equal(store.locked, "the server is out of reach");
+});
+
+test("runs laid over the one on show follow the list, are never that one, and change places with it", () => {
+  const { store, sent } = live();
+  store.receive(snapshot({ runs: [run, { ...run, id: "b" }, { ...run, id: "c" }] }));
+  store.compare(["b", "c", "gone", run.id]);
+  const laid = () => store.overlay.runs.map(({ info }) => info.id);
+  assert.deepEqual(laid(), ["b", "c"]);
+  assert.deepEqual([store.place.run, store.place.others], [run.id, ["b", "c", "gone"]]);
+  store.receive({ type: "runs", runs: [run, { ...run, id: "c" }] });
+  assert.deepEqual(laid(), ["c"]);
+  store.exchange("c");
+  assert.deepEqual(sent.at(-1), { type: "subscribe", run: "c", since: null });
+  store.receive(snapshot({ run: { ...run, id: "c" }, runs: [run, { ...run, id: "c" }] }));
+  assert.deepEqual(laid(), [run.id]);
 });

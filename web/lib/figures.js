@@ -11,7 +11,7 @@ import { smooth } from "./smooth.js";
 
 /** @typedef {import("./scale.js").Axis} Axis */
 /** @typedef {import("./table.js").StepTable} StepTable */
-/** @typedef {"before" | "after" | "threshold" | "largest" | "coef" | "clamped" | "loss" | "other" | "trend"} Role */
+/** @typedef {"before" | "after" | "threshold" | "largest" | "coef" | "clamped" | "loss" | "other" | "trend" | `run${number}`} Role */
 /** @typedef {{role: Role, name: string, x: Float64Array, y: Float64Array}} Line */
 /** @typedef {{x: number, label: string, side: "left" | "right"}} Mark  an applied change; "" where a label has no room */
 
@@ -35,7 +35,10 @@ import { smooth } from "./smooth.js";
  * @property {string} mode  the clipper's, now
  * @property {import("./wire.js").LogEntry[]} log
  * @property {boolean} smooth  draw averages over the raw lines
+ * @property {Beside[]} others  runs to compare with; then a chart shows one line of each run, in the run's colour
  */
+
+/** @typedef {{role: Role, name: string, table: StepTable, x: Float64Array}} Beside  a run, and where its steps lie */
 
 /** @typedef {{role: Role, name: string}} Source  a column and how it is drawn */
 
@@ -81,15 +84,16 @@ class Rows {
   /**
    * The average over about the last fifty steps.
    * @param {string} name
+   * @param {Role} [role]
    * @returns {Line}
    */
-  trend(name) {
+  trend(name, role = "trend") {
     const from = Math.max(0, this.#rows[0] - 5 * MEMORY_STEPS);
     const [steps, values] = ["step", name].map((each) => this.#table.column(each).subarray(from, this.#rows[1]));
     const x = this.#x.subarray(from, this.#rows[1]);
     const averaged = smooth(steps, values, MEMORY_STEPS);
     const rows = extremes(x, averaged, this.#window, [this.#rows[0] - from, x.length]);
-    return { role: "trend", name: `${name} (average)`, x: gather(x, rows), y: gather(averaged, rows) };
+    return { role, name: `${name} (average)`, x: gather(x, rows), y: gather(averaged, rows) };
   }
 
   /** @param {string} name */
@@ -104,6 +108,21 @@ class Rows {
 }
 
 /**
+ * One metric of every run, the one on show on top.
+ * @param {Scene} scene
+ * @param {number} width  px
+ * @param {string} name
+ * @returns {Line[]}
+ */
+function runLines(scene, width, name) {
+  const shown = { role: /** @type {const} */ ("run0"), name: "this run", table: scene.table, x: scene.abscissa.column };
+  return [...scene.others, shown].map(({ role, name: run, table, x }) => {
+    const rows = new Rows({ ...scene, table, abscissa: { ...scene.abscissa, column: x } }, width);
+    return { ...(scene.smooth ? rows.trend(name, role) : rows.line({ role, name })), name: run };
+  });
+}
+
+/**
  * The global norm before and after clipping, with the threshold.
  * @param {Scene} scene
  * @param {number} width  px
@@ -115,14 +134,15 @@ export function normFigure(scene, width, log) {
   const after = rows.line({ role: "after", name: "clipped_norm" });
   const before = rows.line({ role: "before", name: "norm" });
   const threshold = rows.line({ role: "threshold", name: "threshold" }, true);
-  const lines = [after, before, threshold];
+  const several = scene.others.length > 0;
+  const lines = several ? [...runLines(scene, width, "norm"), threshold] : [after, before, threshold];
   // clip_value bounds elements, not the norm: it is the largest element that it has to be compared with.
-  if (scene.mode === "value") lines.splice(2, 0, rows.line({ role: "largest", name: "max_abs" }));
-  if (scene.smooth) lines.push(rows.trend("norm"));
+  if (scene.mode === "value" && !several) lines.splice(2, 0, rows.line({ role: "largest", name: "max_abs" }));
+  if (scene.smooth && !several) lines.push(rows.trend("norm"));
   const norms = lines.filter((line) => line !== threshold).map(({ y }) => y);
   const values = [...norms, near(threshold.y, norms)];
   const y = log ? logAxis(values) : linearAxis(values, { fromZero: true, wanted: 6 });
-  return { ...frame(scene, width), y, lines, crosses: rows.crosses("norm"), note: "", faint: scene.smooth };
+  return { ...frame(scene, width), y, lines, crosses: rows.crosses("norm"), note: "", faint: scene.smooth && !several };
 }
 
 /**
@@ -133,7 +153,7 @@ export function normFigure(scene, width, log) {
  */
 export function coefFigure(scene, width) {
   const rows = new Rows(scene, width);
-  const lines = [rows.line({ role: "coef", name: "coef" })];
+  const lines = scene.others.length ? runLines(scene, width, "coef") : [rows.line({ role: "coef", name: "coef" })];
   const y = { type: /** @type {const} */ ("linear"), lo: 0, hi: 1.2, ticks: linearTicks(0, 1, 4) };
   return { ...frame(scene, width), y, lines, crosses: rows.crosses("coef"), note: "", faint: false };
 }
@@ -146,12 +166,12 @@ export function coefFigure(scene, width) {
  */
 export function clampedFigure(scene, width) {
   const rows = new Rows(scene, width);
-  const line = rows.line({ role: "clamped", name: "clamped" });
-  const none = scene.mode !== "value" && line.y.every((value) => value === 0);
-  const axis = linearAxis([line.y], { fromZero: true });
+  const lines = scene.others.length ? runLines(scene, width, "clamped") : [rows.line({ role: "clamped", name: "clamped" })];
+  const none = scene.mode !== "value" && lines.every(({ y }) => y.every((value) => value === 0));
+  const axis = linearAxis(lines.map((line) => line.y), { fromZero: true });
   const y = none ? { ...axis, ticks: [] } : axis;
   const note = none ? whyNothingIsClamped(scene.mode) : "";
-  return { ...frame(scene, width), y, lines: none ? [] : [line], crosses: new Float64Array(0), note, faint: false };
+  return { ...frame(scene, width), y, lines: none ? [] : lines, crosses: new Float64Array(0), note, faint: false };
 }
 
 /** @param {string} mode */
@@ -169,12 +189,13 @@ function whyNothingIsClamped(mode) {
  */
 export function lossFigure(scene, width) {
   const rows = new Rows(scene, width);
-  const lines = lossSources(scene.table).map((source) => rows.line(source));
-  if (scene.smooth && lines.length) lines.push(rows.trend("loss"));
+  const several = scene.others.length > 0;
+  const lines = several ? runLines(scene, width, "loss") : lossSources(scene.table).map((source) => rows.line(source));
+  if (scene.smooth && lines.length && !several) lines.push(rows.trend("loss"));
   const axis = linearAxis(lines.map((line) => line.y));
   const y = lines.length ? axis : { ...axis, ticks: [] };
   const note = lines.length ? "" : "No loss is logged: run.log(stats, loss=loss)";
-  return { ...frame(scene, width), y, lines, crosses: rows.crosses("loss"), note, faint: scene.smooth };
+  return { ...frame(scene, width), y, lines, crosses: rows.crosses("loss"), note, faint: scene.smooth && !several };
 }
 
 /**

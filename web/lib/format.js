@@ -88,6 +88,14 @@ export function elapsed(seconds) {
 }
 
 /**
+ * A run as lists call it: of one name there may be many.
+ * @param {{id: string, name: string}} run
+ */
+export function runTitle({ id, name }) {
+  return `${name} ${id.slice(0, 4)}`;
+}
+
+/**
  * @param {number} n
  * @returns {string} "1st", "2nd", "3rd", "4th"
  */

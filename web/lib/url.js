@@ -1,10 +1,12 @@
 /** The view in the page's address, so that a link shows the same picture. */
 
 import { SUBJECTS } from "./layers.js";
+import { MOST_RUNS } from "./overlay.js";
 
 /**
  * @typedef {object} Place
  * @property {string | null} run  null for the newest
+ * @property {string[]} others  runs laid over it
  * @property {[lo: number, hi: number] | null} range  steps; null follows the newest
  * @property {number} width  steps shown while following; Infinity for all
  * @property {boolean} log
@@ -18,7 +20,7 @@ import { SUBJECTS } from "./layers.js";
 
 /** @type {Place} */
 export const HOME = {
-  run: null, range: null, width: 1000, log: true, smooth: false, unit: "step", subject: "norms", worst: false, find: "", layer: null,
+  run: null, others: [], range: null, width: 1000, log: true, smooth: false, unit: "step", subject: "norms", worst: false, find: "", layer: null,
 };
 
 /**
@@ -26,9 +28,10 @@ export const HOME = {
  * @param {Place} place
  * @returns {string} "" or "?run=a1b2&steps=1200-1800"
  */
-export function toQuery({ run, range, width, log, smooth, unit, subject, worst, find, layer }) {
+export function toQuery({ run, others, range, width, log, smooth, unit, subject, worst, find, layer }) {
   const query = new URLSearchParams();
   if (run !== null) query.set("run", run);
+  if (others.length) query.set("with", others.join());
   if (range) query.set("steps", range.map((step) => Math.round(step)).join("-"));
   if (width !== HOME.width) query.set("last", width === Infinity ? "all" : String(width));
   if (!log) query.set("axis", "linear");
@@ -38,7 +41,7 @@ export function toQuery({ run, range, width, log, smooth, unit, subject, worst, 
   if (worst) query.set("sort", "worst");
   if (find) query.set("find", find);
   if (layer !== null) query.set("layer", layer);
-  return query.size ? `?${query}` : "";
+  return query.size ? `?${query}`.replaceAll("%2C", ",") : "";
 }
 
 /**
@@ -53,6 +56,7 @@ export function fromQuery(search) {
   const width = last === "all" ? Infinity : Number(last);
   return {
     run: query.get("run"),
+    others: [...new Set(query.get("with")?.match(/[\w-]+/g))].slice(0, MOST_RUNS - 1),
     range: steps && Number(steps[1]) < Number(steps[2]) ? [Number(steps[1]), Number(steps[2])] : null,
     width: width >= 1 ? width : HOME.width,
     log: query.get("axis") !== "linear",

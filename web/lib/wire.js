@@ -15,6 +15,7 @@
  * @typedef {object} RunInfo
  * @property {string} id
  * @property {string} name
+ * @property {string} note  what a person wrote about it
  * @property {RunState} state
  * @property {string} reason  why it failed or stopped
  * @property {number} created  unix s

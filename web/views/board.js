@@ -7,6 +7,7 @@ import { find } from "./dom.js";
 import { HandleView } from "./handle.js";
 import { imageMenu } from "./image.js";
 import { LayersView } from "./layers.js";
+import { OverlayView } from "./overlay.js";
 import { plotViews } from "./plots.js";
 import { WhatIfView } from "./whatif.js";
 
@@ -35,6 +36,7 @@ export function boardView(board, store, frames, plotly) {
   const handle = new HandleView(norm.element, norm.chart, store);
   norm.afterDraw = () => handle.draw();
   const layers = new LayersView(find(board, "#layers", HTMLElement), store, makeChart);
+  const key = new OverlayView(find(board, "#overlay", HTMLElement), store);
   const whatif = new WhatIfView(find(board, ".whatif", HTMLElement), store, makeChart);
   for (const view of [...plots, layers]) imageMenu(view, store, find(view.element.parentElement ?? board, "h2", HTMLElement).innerText);
   imageMenu(whatif, store, "Norms, and what another threshold would do");
@@ -44,16 +46,17 @@ export function boardView(board, store, frames, plotly) {
     const row = Number.isNaN(crosshair.step) ? steps.length - 1 : nearest(steps.subarray(0, store.shownRows), crosshair.step);
     for (const plot of plots) plot.read(row);
     layers.read(crosshair.step);
+    key.read(crosshair.step);
     crosshair.draw();
   };
   const pointed = frames.add(read, { every: 0 });
   const crosshair = new Crosshair([...plots, layers], store, () => pointed());
-  store.watch(["rows", "layers", "run", "view"], frames.add(read, { every: 250 }));
+  store.watch(["rows", "layers", "run", "view", "overlay"], frames.add(read, { every: 250 }));
   store.watch(["draft", "run", "rules", "connection"], frames.add(() => handle.draw(), { every: 0 }));
 
   const redraws = [
     redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 500),
-    ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log"], plot === norm ? 100 : 160)),
+    ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log", "overlay"], plot === norm ? 100 : 160)),
     redrawWhenSeen(whatif, frames, store, ["whatif", "view", "run", "draft", "rules", "connection"], 250),
   ];
   return () => {

@@ -2,7 +2,8 @@
 
 import { Chart } from "../charts.js";
 import { clampedFigure, coefFigure, lossFigure, lossSources, normFigure } from "../lib/figures.js";
-import { count, number, percent } from "../lib/format.js";
+import { count, number, percent, runTitle } from "../lib/format.js";
+import { alongside } from "../lib/overlay.js";
 import { NOT_LOGGED } from "../lib/wire.js";
 import { find, make, setText } from "./dom.js";
 
@@ -56,7 +57,10 @@ const PLOTS = [
  */
 export function sceneOf(store) {
   const { table, abscissa, range, log, run, view } = store;
-  return { table, abscissa, range, mode: String(run?.control.mode ?? ""), log, smooth: view.smooth };
+  const others = store.overlay.runs.map(({ info, table }, i) => (
+    { role: /** @type {const} */ (`run${i + 1}`), name: runTitle(info), table, x: alongside(view.unit, table, abscissa) }
+  ));
+  return { table, abscissa, range, mode: String(run?.control.mode ?? ""), log, smooth: view.smooth, others };
 }
 
 /**
@@ -76,6 +80,7 @@ export class PlotView {
   #note;
   /** @type {Map<string, HTMLElement>} value elements by column */
   #values = new Map();
+  #shown = "";
   /** What lies over the chart moves with it. */
   afterDraw = () => {};
 
@@ -106,9 +111,10 @@ export class PlotView {
    * @param {number} row  -1 for none
    */
   read(row) {
-    const sources = this.#plot.readout(this.#store);
-    const names = sources.map(({ name }) => name);
-    if (names.join() !== [...this.#values.keys()].join()) this.#makeReadout(sources);
+    const sources = drawn(this.#plot.readout(this.#store), this.#store);
+    const shown = sources.map(({ role, name }) => `${role} ${name}`).join();
+    if (shown !== this.#shown) this.#makeReadout(sources);
+    this.#shown = shown;
     for (const [name, element] of this.#values) {
       setText(element, valueWords(name, row < 0 ? NOT_LOGGED : this.#store.table.lastLogged(name, row)));
     }
@@ -127,10 +133,21 @@ export class PlotView {
 }
 
 /**
+ * Beside other runs a chart shows one line of this one, in its colour, and the threshold.
+ * @param {(Source & {label: string})[]} sources
+ * @param {Store} store
+ */
+function drawn(sources, { overlay }) {
+  if (overlay.runs.length === 0) return sources;
+  const [shown, ...rest] = sources.map((source) => ({ ...source, label: source.role === "threshold" ? source.label : "" }));
+  return shown ? [{ ...shown, role: /** @type {const} */ ("run0") }, ...rest.filter(({ role }) => role === "threshold")] : [];
+}
+
+/**
  * @param {string} name
  * @param {number} value
  */
-function valueWords(name, value) {
+export function valueWords(name, value) {
   if (value === NOT_LOGGED || (name === "threshold" && Number.isNaN(value))) return "–";
   if (name === "clamped_fraction") return percent(value);
   return name === "clamped" ? count(value) : number(value);

@@ -1,0 +1,64 @@
+/** Other runs laid over the one on show: their steps, as fine as the charts have asked for them so far. */
+
+import { Gaps } from "./gaps.js";
+import { StepTable } from "./table.js";
+
+/** @typedef {import("./abscissa.js").Abscissa} Abscissa */
+/** @typedef {import("./table.js").Columns} Columns */
+/** @typedef {import("./wire.js").RunInfo} RunInfo */
+
+/** Runs on the charts at a time, the one on show included: as many as there are colours to tell apart. */
+export const MOST_RUNS = 8;
+
+/**
+ * One of them.
+ * @typedef {object} Overlaid
+ * @property {RunInfo} info  as the list of runs has it
+ * @property {StepTable} table
+ * @property {Gaps} gaps  what of it came thinned
+ * @property {boolean} settled  it is over and whole: nothing more will come
+ */
+
+export class Overlay {
+  /** @type {Overlaid[]} in the order of their colours */
+  runs = [];
+
+  /**
+   * Lay these runs over, and no others; those that are there keep their steps.
+   * @param {RunInfo[]} infos
+   */
+  choose(infos) {
+    this.runs = infos.map((info) => {
+      const known = this.runs.find((run) => run.info.id === info.id);
+      return known ? Object.assign(known, { info }) : { info, table: new StepTable(), gaps: new Gaps(), settled: false };
+    });
+  }
+}
+
+/**
+ * Take in what a run answered to a question for a range: all of its rows, or those that matter.
+ * @param {Overlaid} run
+ * @param {Columns} rows
+ */
+export function takeIn({ table, gaps }, rows) {
+  const seqs = rows.get("seq") ?? new Float64Array(0);
+  if (seqs.length === 0) return;
+  const last = seqs[seqs.length - 1];
+  const lost = table.add(rows);
+  if (lost) gaps.thinned(lost);
+  if (last - seqs[0] + 1 > seqs.length) gaps.thinned(last);
+}
+
+/**
+ * Where a run's steps lie on the axis of the run on show: at their number, or as long after its first as they were made.
+ * @param {import("./abscissa.js").Unit} unit
+ * @param {StepTable} table
+ * @param {Abscissa} shown  of the run on show
+ * @returns {Float64Array}
+ */
+export function alongside(unit, table, shown) {
+  if (unit === "step" || shown.column.length === 0) return table.column("step");
+  const times = table.column("time");
+  return times.map((time) => time - times[0] + shown.column[0]);
+}
+
