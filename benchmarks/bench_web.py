@@ -1,0 +1,254 @@
+"""What the page does while a training makes 1,000 steps a second, in a real Chromium.
+
+    python benchmarks/bench_web.py [--quick] [--minutes N] [--layers N]
+
+A real server and a real trainer run in processes of their own; the page shows the last 1,000 steps, then all steps.
+
+- redraws: draws of every visible chart per second.
+- key: from a key that edits the threshold to the frame that shows it.
+- busy: share of one core that the page's main thread takes.
+- heap: what is left after a garbage collection, typed arrays included, now and after `--minutes`.
+- hidden: draws of the charts beyond the edge of a phone's screen, which should be none.
+- first paint: from opening a finished run of a million steps to the drawn norm chart, caches empty.
+
+The last line is the whole result as one JSON document.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import runpy
+import statistics
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from bench_stream import URL, server
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+from torch import nn
+
+import clipcore
+
+BROWSER = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "e2e" / "browser.py"))
+STEPS_PER_S = 1000
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+HEAP_EVERY_S = 30
+
+#: Counts draws by chart, and times keys: from the event's own stamp to the frame after the one that it changed.
+PROBE = """
+window.draws = {};
+window.keys = [];
+document.addEventListener("DOMContentLoaded", () => {
+  for (const plot of document.querySelectorAll(".plot")) {
+    const name = plot.dataset.testid;
+    window.draws[name] = 0;
+    const heard = new MutationObserver(() => {
+      if (!plot.on) return;
+      heard.disconnect();
+      plot.on("plotly_afterplot", () => window.draws[name]++);
+    });
+    heard.observe(plot, { childList: true, subtree: true });
+  }
+  const norm = document.querySelector("[data-testid=chart-norm]");
+  const drawn = new MutationObserver(() => {
+    if (!norm.querySelector(".scatterlayer path")) return;
+    drawn.disconnect();
+    window.painted = performance.now();
+  });
+  drawn.observe(norm, { childList: true, subtree: true });
+});
+addEventListener("keydown", (event) => requestAnimationFrame(() => {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => window.keys.push(performance.now() - event.timeStamp);
+  port2.postMessage(null);
+}), true);
+"""
+
+BEYOND = """() => [...document.querySelectorAll(".plot")]
+    .filter((plot) => plot.getBoundingClientRect().top > innerHeight)
+    .map((plot) => plot.dataset.testid)"""
+
+
+def main(quick: bool, minutes: float, layers: int) -> None:
+    """Measure, print a table, and one line of JSON."""
+    steps, seconds = (20_000, 5.0) if quick else (1_000_000, 20.0)
+    result: dict[str, Any] = {"finished_steps": steps, "layers": layers}
+    with server(), chromium() as browser:
+        result["first_paint_ms"] = measure_first_paint(browser, finished_run(steps))
+        print(f"first paint         {result['first_paint_ms']:6.0f} ms of {steps:,} steps")
+        with training(layers):
+            for width in ("1000", "all"):
+                result[f"last_{width}"] = measure_live(browser, f"{URL}?last={width}", seconds)
+                print_live(width, result[f"last_{width}"])
+            result["hidden_draws"] = measure_hidden(browser, seconds)
+            print(f"hidden charts       {result['hidden_draws']:6d} draws")
+            result["heap_mb"] = measure_heap(browser, minutes)
+            print(
+                f"heap                {result['heap_mb'][0]:6.1f} MB, {result['heap_mb'][-1]:.1f} MB after {minutes:g} min"
+            )
+    print(json.dumps(result))
+
+
+def finished_run(steps: int) -> str:
+    """The id of a run of so many steps, all of them acknowledged."""
+    parameter = nn.Parameter(torch.zeros(4))
+    parameter.grad = torch.ones(4)
+    clipper = clipcore.Clipper([parameter], mode="norm", max_norm=1.0)
+    run = clipcore.connect(clipper, name="finished", url=URL)
+    for step in range(steps):
+        if step % 100 == 0:
+            parameter.grad.fill_(random.lognormvariate(-0.7, 0.5))
+            stats = clipper.clip_()
+        run.log(stats, loss=1.0 + random.random())
+    run.finish(timeout_s=600)
+    stored = json.load(urllib.request.urlopen(f"{URL}/api/runs/{run.id}"))["seq"]
+    if stored != steps:
+        raise SystemExit(f"{steps - stored} of {steps} steps did not arrive")
+    return run.id
+
+
+def feed(layers: int) -> None:
+    """Train at STEPS_PER_S until killed: what is logged differs from step to step, as gradients do."""
+    torch.set_num_threads(1)
+    model = nn.ParameterList(nn.Parameter(torch.zeros(16)) for _ in range(layers))
+    for parameter in model:
+        parameter.grad = torch.rand(16)
+    clipper = clipcore.Clipper(model, mode="norm", max_norm=float(layers) ** 0.5)
+    run = clipcore.connect(clipper, name="live", url=URL)
+    start = time.monotonic()
+    stats = clipper.clip_()
+    for step in range(1, 10**9):
+        if step % max(1, layers // 50) == 0:  # a pass over many layers takes longer than a step may
+            model[step % layers].grad = torch.rand(16) * random.lognormvariate(0, 1)
+            stats = clipper.clip_()
+        run.log(stats, loss=1.0 + random.random())
+        time.sleep(max(0.0, start + step / STEPS_PER_S - time.monotonic()))
+
+
+@contextmanager
+def training(layers: int) -> Iterator[None]:
+    """A trainer in a process of its own."""
+    process = multiprocessing.get_context("spawn").Process(target=feed, args=(layers,), daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join(10)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser that the tests use."""
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=BROWSER["installed"](), args=list(BROWSER["ARGUMENTS"]))
+        yield launched
+        launched.close()
+
+
+@contextmanager
+def page(browser: Browser, url: str, viewport: dict[str, int] = DESKTOP) -> Iterator[tuple[Page, CDPSession]]:
+    """A page with the probe in it, with nothing cached."""
+    context = browser.new_context(viewport={"width": viewport["width"], "height": viewport["height"]})
+    opened = context.new_page()
+    opened.add_init_script(PROBE)
+    opened.goto(url)
+    opened.wait_for_function("() => window.painted > 0", timeout=60_000)
+    yield opened, context.new_cdp_session(opened)
+    context.close()
+
+
+def measure_first_paint(browser: Browser, run: str) -> float:
+    """Milliseconds from navigation to the drawn norm chart; the median of five."""
+    took = []
+    for _ in range(5):
+        with page(browser, f"{URL}?run={run}&last=all") as (opened, _session):
+            took.append(opened.evaluate("() => window.painted"))
+    return float(statistics.median(took))
+
+
+def measure_live(browser: Browser, url: str, seconds: float) -> dict[str, Any]:
+    """Draws per second of the slowest chart and of each, key latency, and how busy the main thread is."""
+    with page(browser, url) as (opened, session):
+        opened.wait_for_timeout(3000)
+        session.send("Performance.enable")
+        before, busy = draws(opened), task_seconds(session)
+        start = time.monotonic()
+        while time.monotonic() - start < seconds:
+            opened.keyboard.press("]")
+            opened.wait_for_timeout(random.uniform(100, 300))
+        took = time.monotonic() - start
+        rates = {chart: round((n - before[chart]) / took, 1) for chart, n in draws(opened).items()}
+        keys = sorted(opened.evaluate("() => window.keys"))
+        return {
+            "redraws_per_s": rates,
+            "redraws_per_s_least": min(rates.values()),
+            "key_ms_median": round(statistics.median(keys)),
+            "key_ms_most": round(keys[-1]),
+            "busy": round((task_seconds(session) - busy) / took, 2),
+        }
+
+
+def measure_hidden(browser: Browser, seconds: float) -> int:
+    """Draws of charts that a phone's screen does not show."""
+    with page(browser, URL, PHONE) as (opened, _session):
+        opened.wait_for_timeout(2000)
+        beyond = opened.evaluate(BEYOND)
+        before = draws(opened)
+        opened.wait_for_timeout(seconds * 1000)
+        after = draws(opened)
+        return sum(after[chart] - before[chart] for chart in beyond)
+
+
+def measure_heap(browser: Browser, minutes: float) -> list[float]:
+    """Megabytes after collecting garbage, every HEAP_EVERY_S."""
+    with page(browser, f"{URL}?last=all") as (opened, session):
+        opened.wait_for_timeout(5000)
+        heap = [heap_mb(session)]
+        until = time.monotonic() + 60 * minutes
+        while time.monotonic() < until:
+            opened.wait_for_timeout(1000 * min(HEAP_EVERY_S, max(0.0, until - time.monotonic())))
+            heap.append(heap_mb(session))
+        return heap
+
+
+def heap_mb(session: CDPSession) -> float:
+    """JavaScript's heap and the buffers that it holds, MB."""
+    session.send("HeapProfiler.collectGarbage")
+    usage = session.send("Runtime.getHeapUsage")
+    return round(float(usage["usedSize"] + usage["backingStorageSize"]) / 1e6, 1)
+
+
+def draws(opened: Page) -> dict[str, int]:
+    """Draws so far, by chart."""
+    counted: dict[str, int] = opened.evaluate("() => ({...window.draws})")
+    return counted
+
+
+def task_seconds(session: CDPSession) -> float:
+    """Seconds the main thread has worked."""
+    metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+    return float(metrics["TaskDuration"])
+
+
+def print_live(width: str, live: dict[str, Any]) -> None:
+    """The lines of a live measurement."""
+    rates = ", ".join(f"{chart.removeprefix('chart-')} {rate}" for chart, rate in live["redraws_per_s"].items())
+    print(f"last {width:<14} {live['redraws_per_s_least']:6.1f} redraws/s at least: {rates}")
+    print(f"                    {live['key_ms_median']:6d} ms from key to screen, {live['key_ms_most']} ms at most")
+    print(f"                    {live['busy']:6.2f} of a core")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few repetitions, to see that it works")
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long the heap is watched")
+    parser.add_argument("--layers", type=int, default=40, help="tensors of the live training's model")
+    options = parser.parse_args()
+    main(options.quick, options.minutes, options.layers)
