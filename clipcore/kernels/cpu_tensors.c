@@ -354,7 +354,11 @@ static PyObject *gathered(Gathered *all, Py_ssize_t n)
     }
     Tensors *tensors = new_tensors(PyList_AsTuple(all->gradients), all->spans);
     all->spans = NULL;
-    return Py_BuildValue("NNLO", tensors, owners_of(all, n), elements, has_float64 ? Py_True : Py_False);
+    PyObject *owners = tensors ? owners_of(all, n) : NULL;
+    if (owners)
+        return Py_BuildValue("NNLO", tensors, owners, elements, has_float64 ? Py_True : Py_False);
+    Py_XDECREF(tensors);
+    return NULL;
 }
 
 const char gather_doc[] = "gather(parameters) -> (gradients, owners, elements, has_float64) or None\n\n"
