@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
     double sum;        /* of |x| or of x^2 */
     double largest;    /* |x|; NaN when there is one, which counts as above infinity */
-    int64_t nonfinite; /* elements; only of what was read */
+    int64_t nonfinite; /* how many are NaN or infinite */
 } Tally;
 
 typedef struct {
@@ -34,13 +34,15 @@ typedef struct {
     int64_t changed; /* elements clamped, or units scaled */
 } Part;
 
-/* cpu_runs.c: on one run, adding to the tally. `square` sums squares, else magnitudes. */
-void run_measure(Run run, bool square, Tally *tally);
-void run_scale(Run run, double coef, bool square, Tally *tally);
-void run_clamp(Run run, double limit, bool square, Part *part);
+/* cpu_runs.c: on one run. `square` sums squares, else magnitudes. */
+Tally run_measure(Run run, bool square);
+Tally run_scale(Run run, double coef, bool square);
+Part run_clamp(Run run, double limit, bool square);
+Part run_clip_units(Run run, Run weight, int64_t unit, double clipping, double eps);
 void run_count_exponents(Run run, int64_t counts[LANES][BINS]);
 int64_t size_of(Kind kind);
-double larger(double a, double b);
+void add_tally(Tally *into, Tally more);
+void add_part(Part *into, Part more);
 
 /* A tensor whose elements fill one run of memory, in whatever order its strides put them. */
 typedef struct {

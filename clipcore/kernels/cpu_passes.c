@@ -1,7 +1,6 @@
 /* Passes over many tensors: cut into chunks that torch's threads take one after the other, each with a Part of its own.
    Parts are added up in the order of memory, so a result does not depend on how many threads there are. */
 
-#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +21,7 @@ typedef struct {
 
 typedef struct Pass Pass;
 struct Pass {
-    void (*visit)(const Pass *, const Chunk *, Part *);
+    Part (*visit)(const Pass *, const Chunk *);
     const Span *spans, *weights;
     const double *coef;
     double limit, clipping, eps;
@@ -92,11 +91,8 @@ static void visit_chunks(int64_t begin, int64_t end, void *context)
     (void)begin, (void)end;
     Pass *pass = context;
     Share share = {0};
-    for (const Chunk *chunk; (chunk = take(pass, &share));) {
-        Part part = {0};
-        pass->visit(pass, chunk, &part);
-        pass->parts[chunk - pass->chunks] = part;
-    }
+    for (const Chunk *chunk; (chunk = take(pass, &share));)
+        pass->parts[chunk - pass->chunks] = pass->visit(pass, chunk);
 }
 
 static void in_parallel(Pass *pass, void (*worker)(int64_t, int64_t, void *))
@@ -110,13 +106,6 @@ static void in_parallel(Pass *pass, void (*worker)(int64_t, int64_t, void *))
     worker(0, 1, pass); /* alone; or finding nothing left */
 }
 
-static void add(Tally *into, const Tally *from)
-{
-    into->sum += from->sum;
-    into->largest = larger(into->largest, from->largest);
-    into->nonfinite += from->nonfinite;
-}
-
 /* Visits every chunk and adds its part to its tensor's. Releases the table. */
 static bool run_pass(Pass *pass, Part *parts)
 {
@@ -124,21 +113,17 @@ static bool run_pass(Pass *pass, Part *parts)
     bool ready = pass->parts && !pass->out_of_memory;
     if (ready) {
         in_parallel(pass, visit_chunks);
-        for (int64_t i = 0; i < pass->n_chunks; i++) {
-            Part *into = &parts[pass->chunks[i].tensor];
-            add(&into->before, &pass->parts[i].before);
-            add(&into->after, &pass->parts[i].after);
-            into->changed += pass->parts[i].changed;
-        }
+        for (int64_t i = 0; i < pass->n_chunks; i++)
+            add_part(&parts[pass->chunks[i].tensor], pass->parts[i]);
     }
     free(pass->chunks);
     free(pass->parts);
     return ready;
 }
 
-static void visit_measure(const Pass *pass, const Chunk *chunk, Part *part)
+static Part visit_measure(const Pass *pass, const Chunk *chunk)
 {
-    run_measure(run_of(pass, chunk), pass->square, &part->before);
+    return (Part){.before = run_measure(run_of(pass, chunk), pass->square)};
 }
 
 bool pass_measure(const Span *spans, int64_t n, bool square, Part *parts)
@@ -149,15 +134,16 @@ bool pass_measure(const Span *spans, int64_t n, bool square, Part *parts)
     return run_pass(&pass, parts);
 }
 
-static void visit_scale(const Pass *pass, const Chunk *chunk, Part *part)
+static Part visit_scale(const Pass *pass, const Chunk *chunk)
 {
     Run run = run_of(pass, chunk);
     double coef = pass->coef[chunk->tensor];
+    Tally written = {0};
     if (coef < 0.0)
         memset(run.data, 0, (size_t)(run.numel * size_of(run.kind)));
     else
-        run_scale(run, coef, pass->square, &part->after);
-    part->changed = run.numel;
+        written = run_scale(run, coef, pass->square);
+    return (Part){.after = written, .changed = run.numel};
 }
 
 bool pass_scale(const Span *spans, int64_t n, const double *coef, bool square, Part *parts)
@@ -169,9 +155,9 @@ bool pass_scale(const Span *spans, int64_t n, const double *coef, bool square, P
     return run_pass(&pass, parts);
 }
 
-static void visit_clamp(const Pass *pass, const Chunk *chunk, Part *part)
+static Part visit_clamp(const Pass *pass, const Chunk *chunk)
 {
-    run_clamp(run_of(pass, chunk), pass->limit, pass->square, part);
+    return run_clamp(run_of(pass, chunk), pass->limit, pass->square);
 }
 
 bool pass_clamp(const Span *spans, int64_t n, double limit, bool square, Part *parts)
@@ -182,28 +168,10 @@ bool pass_clamp(const Span *spans, int64_t n, double limit, bool square, Part *p
     return run_pass(&pass, parts);
 }
 
-static void clip_unit(const Pass *pass, Run unit, Run weight, Part *part)
+static Part visit_units(const Pass *pass, const Chunk *chunk)
 {
-    Tally read = {0}, of_weight = {0};
-    run_measure(unit, true, &read);
-    run_measure(weight, true, &of_weight);
-    double norm = sqrt(read.sum), weight_norm = sqrt(of_weight.sum);
-    double bound = pass->clipping * (weight_norm < pass->eps ? pass->eps : weight_norm); /* a NaN bounds nothing */
-    add(&part->before, &read);
-    if (norm > bound) {
-        run_scale(unit, bound / (norm < 1e-6 ? 1e-6 : norm), true, &part->after);
-        part->changed++;
-    } else {
-        add(&part->after, &read);
-    }
-}
-
-static void visit_units(const Pass *pass, const Chunk *chunk, Part *part)
-{
-    const Span *span = &pass->spans[chunk->tensor], *weight = &pass->weights[chunk->tensor];
-    int64_t end = chunk->first + chunk->numel;
-    for (int64_t first = chunk->first; first < end; first += span->unit)
-        clip_unit(pass, slice(span, first, span->unit), slice(weight, first, span->unit), part);
+    Run weight = slice(&pass->weights[chunk->tensor], chunk->first, chunk->numel);
+    return run_clip_units(run_of(pass, chunk), weight, pass->spans[chunk->tensor].unit, pass->clipping, pass->eps);
 }
 
 /* Brock et al. 2021, https://arxiv.org/abs/2102.06171. A unit is scaled while it is in the cache, and never cut. */

@@ -5,24 +5,16 @@
 
 #include "cpu.h"
 
-/* A function compiled for several instruction sets, chosen from when the library is loaded: no special builds. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && __GNUC__ >= 12
+/* A function compiled for several instruction sets, chosen from when the library is loaded: no special builds. Older
+   compilers know the sets by single features only, which leaves a little speed unused. */
+#if !defined(__x86_64__) || !defined(__GLIBC__)
+#define CLONES
+#elif __clang_major__ >= 18 || (!defined(__clang__) && __GNUC__ >= 12)
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
-#define CLONES
+#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 #define INLINE inline __attribute__((always_inline))
-
-enum { BLOCK = 1 << 11 }; /* elements worked on at a time where a second look must find them in the L1 cache */
-
-typedef struct {
-    double sum, largest;
-} Sums;
-
-typedef struct {
-    double sum;
-    int64_t changed;
-} Clamped;
 
 typedef float stored_f32 __attribute__((aligned(1), may_alias));
 #define REAL float
@@ -30,6 +22,9 @@ typedef float stored_f32 __attribute__((aligned(1), may_alias));
 #define BITS int32_t
 #define MAGNITUDE INT32_MAX
 #define INFINITE 0x7f800000
+#define WIDTH 16
+#define SAFE_ABOVE 0x1p-40f /* squares that are lost beside this one's do not matter */
+#define SAFE_BELOW 0x1p62f  /* four squares stay below the largest float */
 #define LOOP(name) f32_##name
 #define f32_with_sign copysignf
 #include "cpu_loops.h"
@@ -40,16 +35,21 @@ typedef double stored_f64 __attribute__((aligned(1), may_alias));
 #define BITS int64_t
 #define MAGNITUDE INT64_MAX
 #define INFINITE 0x7ff0000000000000
+#define WIDTH 8
+#define SAFE_ABOVE 0.0
+#define SAFE_BELOW (double)INFINITY
 #define LOOP(name) f64_##name
 #define f64_with_sign copysign
 #include "cpu_loops.h"
 
 #include "cpu_halves.h"
 
+enum { BLOCK = 1 << 13 }; /* bytes worked on at a time: three times as many fit the L1 cache, where they are read again */
+
 /* A block's elements in the precision to compute in. */
 typedef union {
-    float f32[BLOCK];
-    double f64[BLOCK];
+    float f32[BLOCK / sizeof(float)];
+    double f64[BLOCK / sizeof(double)];
 } Buffer;
 
 int64_t size_of(Kind kind)
@@ -57,22 +57,42 @@ int64_t size_of(Kind kind)
     return kind == FLOAT64 ? 8 : kind == FLOAT32 ? 4 : 2;
 }
 
-double larger(double a, double b)
+/* Elements in a block. */
+static int64_t block_of(Kind kind)
 {
-    return a > b || isnan(a) ? a : b;
+    return BLOCK / (kind == FLOAT64 ? 8 : 4);
 }
 
-static Run block_at(Run run, int64_t first)
+void add_tally(Tally *into, Tally more)
+{
+    into->sum += more.sum;
+    into->largest = into->largest > more.largest || isnan(into->largest) ? into->largest : more.largest;
+    into->nonfinite += more.nonfinite;
+}
+
+void add_part(Part *into, Part more)
+{
+    add_tally(&into->before, more.before);
+    add_tally(&into->after, more.after);
+    into->changed += more.changed;
+}
+
+static INLINE Run part_of(Run run, int64_t first, int64_t most)
 {
     int64_t left = run.numel - first;
-    return (Run){run.kind, run.data + first * size_of(run.kind), left < BLOCK ? left : BLOCK};
+    return (Run){run.kind, run.data + first * size_of(run.kind), left < most ? left : most};
+}
+
+static INLINE Run block_at(Run run, int64_t first)
+{
+    return part_of(run, first, block_of(run.kind));
 }
 
 /* The elements of a block that is not float64 as floats: where they are if they are floats, else in the buffer. */
-static const stored_f32 *widened(Run block, Buffer *buffer)
+static stored_f32 *widened(Run block, Buffer *buffer)
 {
     if (block.kind == FLOAT32)
-        return (const stored_f32 *)block.data;
+        return (stored_f32 *)block.data;
     if (block.kind == BFLOAT16)
         widen_bfloat16((const stored_16 *)block.data, buffer->f32, block.numel);
     else
@@ -80,24 +100,24 @@ static const stored_f32 *widened(Run block, Buffer *buffer)
     return buffer->f32;
 }
 
-/* Writes the floats of a half-precision block, times a coefficient. */
-static void narrow(const float *x, double coef, Run block)
+/* Writes a half-precision block from the buffer, times a coefficient. Others are worked on where they are. */
+static void narrow(const Buffer *buffer, double coef, Run block)
 {
     if (block.kind == BFLOAT16)
-        narrow_bfloat16(x, (float)coef, (stored_16 *)block.data, block.numel);
-    else
-        narrow_float16(x, (float)coef, (stored_16 *)block.data, block.numel);
+        narrow_bfloat16(buffer->f32, (float)coef, (stored_16 *)block.data, block.numel);
+    else if (block.kind == FLOAT16)
+        narrow_float16(buffer->f32, (float)coef, (stored_16 *)block.data, block.numel);
 }
 
-static Sums measure_block(Run block, bool square)
+static INLINE Tally measure_block(Run block, bool square)
 {
     Buffer buffer;
     if (block.kind == FLOAT64)
-        return f64_measure((const stored_f64 *)block.data, block.numel, square);
+        return f64_measure((stored_f64 *)block.data, block.numel, square);
     return f32_measure(widened(block, &buffer), block.numel, square);
 }
 
-static Sums scale_block(Run block, double coef, bool square)
+static INLINE Tally scale_block(Run block, double coef, bool square)
 {
     Buffer buffer;
     if (block.kind == FLOAT64)
@@ -105,44 +125,24 @@ static Sums scale_block(Run block, double coef, bool square)
     if (block.kind == FLOAT32)
         return f32_scale((stored_f32 *)block.data, block.numel, (float)coef, square);
     widened(block, &buffer);
-    narrow(buffer.f32, coef, block);
+    narrow(&buffer, coef, block);
     return measure_block(block, square); /* what rounding has left */
 }
 
-static int64_t count_nonfinite(Run block)
+Tally run_measure(Run run, bool square)
 {
-    Buffer buffer;
-    if (block.kind == FLOAT64)
-        return f64_count_nonfinite((const stored_f64 *)block.data, block.numel);
-    return f32_count_nonfinite(widened(block, &buffer), block.numel);
+    Tally all = {0};
+    for (int64_t first = 0; first < run.numel; first += block_of(run.kind))
+        add_tally(&all, measure_block(block_at(run, first), square));
+    return all;
 }
 
-static void add(Tally *tally, Sums sums)
+Tally run_scale(Run run, double coef, bool square)
 {
-    tally->sum += sums.sum;
-    tally->largest = larger(tally->largest, sums.largest);
-}
-
-/* Adds what a block held, while it still holds it: NaN and infinity are counted only where there are some. */
-static void add_read(Tally *tally, Run block, Sums sums)
-{
-    add(tally, sums);
-    if (!isfinite(sums.largest))
-        tally->nonfinite += count_nonfinite(block);
-}
-
-void run_measure(Run run, bool square, Tally *tally)
-{
-    for (int64_t first = 0; first < run.numel; first += BLOCK) {
-        Run block = block_at(run, first);
-        add_read(tally, block, measure_block(block, square));
-    }
-}
-
-void run_scale(Run run, double coef, bool square, Tally *tally)
-{
-    for (int64_t first = 0; first < run.numel; first += BLOCK)
-        add(tally, scale_block(block_at(run, first), coef, square));
+    Tally all = {0};
+    for (int64_t first = 0; first < run.numel; first += block_of(run.kind))
+        add_tally(&all, scale_block(block_at(run, first), coef, square));
+    return all;
 }
 
 static double rounded_to(Kind kind, double value)
@@ -154,48 +154,51 @@ static double rounded_to(Kind kind, double value)
                               : single;
 }
 
-/* By way of a buffer: infinities are counted before they are gone, and what does not change is not written. */
-static void clamp_block(Run block, double limit, bool square, Part *part)
+static Part clamp_block(Run block, double limit, bool square)
 {
-    Buffer out;
-    Clamped clamped;
-    Sums read = block.kind == FLOAT64
-                    ? f64_clamp((const stored_f64 *)block.data, out.f64, block.numel, limit, square, &clamped)
-                    : f32_clamp(widened(block, &out), out.f32, block.numel, (float)limit, square, &clamped);
-    add_read(&part->before, block, read);
-    add(&part->after, (Sums){clamped.sum, read.largest > limit ? limit : read.largest});
-    part->changed += clamped.changed;
-    if (!clamped.changed)
-        return;
-    if (size_of(block.kind) == 2)
-        narrow(out.f32, 1.0, block);
-    else
-        memcpy(block.data, &out, (size_t)(block.numel * size_of(block.kind)));
+    Buffer buffer, saved;
+    Part part = block.kind == FLOAT64
+                    ? f64_clamp((stored_f64 *)block.data, block.numel, limit, saved.f64, square)
+                    : f32_clamp(widened(block, &buffer), block.numel, (float)limit, saved.f32, square);
+    if (part.changed)
+        narrow(&buffer, 1.0, block);
+    return part;
 }
 
-/* Whether the block has nothing to clamp; if so, it is accounted for. */
-static bool measured_within(Run block, double limit, bool square, Part *part)
-{
-    Sums read = measure_block(block, square);
-    if (!(read.largest <= limit))
-        return false;
-    add_read(&part->before, block, read);
-    add(&part->after, read);
-    return true;
-}
-
-/* Measuring is twice as fast as clamping, so it comes first where the block before had nothing to clamp. */
-void run_clamp(Run run, double limit, bool square, Part *part)
+/* A block where the one before had nothing to clamp is measured first, which is quicker and writes nothing. */
+Part run_clamp(Run run, double limit, bool square)
 {
     limit = rounded_to(run.kind, limit);
-    bool likely = false;
-    for (int64_t first = 0; first < run.numel; first += BLOCK) {
+    Part all = {0};
+    int64_t changed = 0; /* of the block before */
+    for (int64_t first = 0; first < run.numel; first += block_of(run.kind)) {
         Run block = block_at(run, first);
-        int64_t changed = part->changed;
-        if (likely || !measured_within(block, limit, square, part))
-            clamp_block(block, limit, square, part);
-        likely = part->changed > changed;
+        Tally read = changed ? (Tally){0} : measure_block(block, square);
+        Part part = {.before = read, .after = read};
+        if (changed || !(read.largest <= limit))
+            part = clamp_block(block, limit, square);
+        changed = part.changed;
+        add_part(&all, part);
     }
+    return all;
+}
+
+static Part clip_unit(Run unit, Run weight, double clipping, double eps)
+{
+    Tally read = run_measure(unit, true);
+    double norm = sqrt(read.sum), weight_norm = sqrt(run_measure(weight, true).sum);
+    double bound = clipping * (weight_norm < eps ? eps : weight_norm); /* a NaN bounds nothing */
+    if (norm > bound)
+        return (Part){read, run_scale(unit, bound / (norm < 1e-6 ? 1e-6 : norm), true), 1};
+    return (Part){read, read, 0};
+}
+
+Part run_clip_units(Run run, Run weight, int64_t unit, double clipping, double eps)
+{
+    Part all = {0};
+    for (int64_t first = 0; first < run.numel; first += unit)
+        add_part(&all, clip_unit(part_of(run, first, unit), part_of(weight, first, unit), clipping, eps));
+    return all;
 }
 
 /* The float32 exponent of each element; returns how many elements are zero, whose exponent is 0 too. */
@@ -211,7 +214,7 @@ CLONES static int32_t exponents_of(const stored_f32 *x, uint8_t *exponents, int6
     return zeros;
 }
 
-static const stored_f32 *singles(Run block, Buffer *buffer)
+static stored_f32 *singles(Run block, Buffer *buffer)
 {
     if (block.kind != FLOAT64)
         return widened(block, buffer);
@@ -234,8 +237,8 @@ static void count_bytes(const uint8_t *bytes, int64_t n, int64_t counts[LANES][B
 void run_count_exponents(Run run, int64_t counts[LANES][BINS])
 {
     Buffer buffer;
-    uint8_t exponents[BLOCK];
-    for (int64_t first = 0; first < run.numel; first += BLOCK) {
+    uint8_t exponents[BLOCK / sizeof(float)];
+    for (int64_t first = 0; first < run.numel; first += block_of(run.kind)) {
         Run block = block_at(run, first);
         int32_t zeros = exponents_of(singles(block, &buffer), exponents, block.numel);
         count_bytes(exponents, block.numel, counts);
