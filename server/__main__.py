@@ -18,6 +18,8 @@ from server.store import Store
 from server.wording import mistake_line
 from server.writer import StoreError
 
+FORMATS = ("csv", "jsonl", "parquet", "changes")
+
 _url = click.option(
     "--url", envvar=f"{PREFIX}URL", default="http://127.0.0.1:8420", show_default=True, help="the server"
 )
@@ -114,12 +116,25 @@ def control(run: str, changes: Sequence[str], url: str, token: str | None, as_js
 
 @main.command()
 @click.argument("run")
-@click.option("--format", "format_", type=click.Choice(["csv", "jsonl", "changes"]), default="csv", show_default=True)
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="csv", show_default=True)
 @_url
 @_token
 def export(run: str, format_: str, url: str, token: str | None) -> None:
     """Write every row of a run, or the changes of its clipping, to standard output."""
     Client(url, token).export(run, format_, sys.stdout.buffer)
+
+
+@main.command()
+@click.argument("run")
+@click.option("--output", "-o", type=click.File("wb", lazy=True), help="by default RUN.html; - is standard output")
+@_url
+@_token
+def report(run: str, output: IO[bytes] | None, url: str, token: str | None) -> None:
+    """Write a run as one HTML page: charts, changes and configuration, to keep or to pass on."""
+    with output or click.open_file(f"{run}.html", "wb", lazy=True) as file:
+        Client(url, token).export(run, "report", file)
+    if output is None:
+        click.echo(f"{run}.html")
 
 
 def _settings(**given: Any) -> Settings:

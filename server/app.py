@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from server.access import Access, Gate
 from server.guard import BodyLimit, Guard, SecurityHeaders
 from server.hub import Hub
-from server.routes import health, keeping, login, metrics, page, rules, runs, streams, workers
+from server.routes import downloads, health, keeping, login, metrics, page, rules, runs, streams, workers
 from server.settings import Settings
 from server.sql import UnknownRunError
 from server.store import Store
@@ -51,8 +51,9 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
 
     app = FastAPI(title="clipcore", version=_version(), docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.access, app.state.store, app.state.hub, app.state.supervisor = access, store, hub, supervisor
-    for part in (streams, runs, keeping, rules, workers, health, metrics, login, page):  # page answers to every path
+    for part in (streams, runs, downloads, keeping, rules, workers, health, metrics, login):
         app.include_router(part.router)
+    app.include_router(page.router)  # last: it answers to every path
     app.add_exception_handler(UnknownRunError, _not_found)
     app.add_exception_handler(StoreError, _unavailable)
     app.add_exception_handler(RequestValidationError, _unprocessable)

@@ -45,8 +45,8 @@ class Client:
         return reply
 
     def export(self, run_id: str, format_: str, to: IO[bytes]) -> None:
-        """Write a run's rows to a file, or its changes."""
-        what = "changes" if format_ == "changes" else f"export?format={quote(format_)}"
+        """Write a run's rows to a file, or its changes, or a report."""
+        what = format_ if format_ in ("changes", "report") else f"export?format={quote(format_)}"
         with self._open("GET", f"/api/runs/{quote(run_id, safe='')}/{what}") as answer:
             shutil.copyfileobj(answer, to)
 

@@ -46,7 +46,8 @@ def allowed(name):
         return {"pydantic"}
     web = {"pydantic", "pydantic_settings", "fastapi", "starlette", "uvicorn", "click", "prometheus_client", "server"}
     trains = name == "server.worker" or name.startswith("server.workloads")
-    return web | ({"torch", "clipcore"} if trains else {"clipcore"})
+    extra = {"server.export": {"pyarrow"}}
+    return web | ({"torch", "clipcore"} if trains else {"clipcore"}) | extra.get(name, set())
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -33,7 +33,7 @@ def plotly(request: Request) -> Response:
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     if "gzip" not in request.headers.get("accept-encoding", ""):
-        return FileResponse(_plotly_path(), media_type="text/javascript", headers=headers)
+        return FileResponse(plotly_file(), media_type="text/javascript", headers=headers)
     return Response(_plotly_gzipped(), media_type="text/javascript", headers={**headers, "Content-Encoding": "gzip"})
 
 
@@ -47,7 +47,8 @@ async def page(request: Request) -> Response:
         raise HTTPException(error.status_code, f"there is nothing at {request.url.path!r}") from error
 
 
-def _plotly_path() -> Path:
+def plotly_file() -> Path:
+    """plotly.min.js in its wheel."""
     spec = find_spec("plotly")
     if spec is None or not spec.submodule_search_locations:
         raise HTTPException(500, "plotly is not installed: pip install 'clipcore[server]'")
@@ -56,4 +57,4 @@ def _plotly_path() -> Path:
 
 @cache
 def _plotly_gzipped() -> bytes:
-    return gzip.compress(_plotly_path().read_bytes(), compresslevel=6, mtime=0)
+    return gzip.compress(plotly_file().read_bytes(), compresslevel=6, mtime=0)

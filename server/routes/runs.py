@@ -5,12 +5,9 @@ import secrets
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
-from fastapi.responses import StreamingResponse
 from pydantic import JsonValue
 from starlette.responses import Response
 
-from server.changes import ChangeLog
-from server.export import as_csv, as_jsonl
 from server.hub import Hub
 from server.pictures import MOST_PICTURES
 from server.protocol import RESERVED_COLUMNS, Command, Layers, LogEntry, Patch, Rows, RunInfo
@@ -29,14 +26,7 @@ from server.whatif import (
     suggestions,
 )
 
-
-async def _known(request: Request, hub: HubOf) -> None:
-    """Answer 404 for a deleted run, which the store still has."""
-    if run_id := request.path_params.get("run_id"):
-        hub.run(run_id)
-
-
-router = APIRouter(prefix="/api/runs", dependencies=[Depends(_known)])
+router = APIRouter(prefix="/api/runs")
 
 #: A request is answered "pending" after so long; a paused training obeys when it goes on.
 ANSWER_TIMEOUT_S = 5.0
@@ -96,6 +86,14 @@ class RequestReply(Reply):
     config: dict[str, JsonValue] | None = None
 
 
+async def _known(run_id: str, hub: HubOf) -> None:
+    """Answer 404 for a deleted run, which the store still has."""
+    hub.run(run_id)
+
+
+Known = Depends(_known)
+
+
 @router.get("", response_model=RunList)
 async def runs(hub: HubOf) -> Response:
     """All runs in brief."""
@@ -108,7 +106,7 @@ async def run(run_id: str, hub: HubOf) -> Response:
     return WireResponse(hub.run(run_id).info)
 
 
-@router.get("/{run_id}/series", response_model=SeriesReply)
+@router.get("/{run_id}/series", response_model=SeriesReply, dependencies=[Known])
 def series(
     run_id: str,
     store: StoreOf,
@@ -128,7 +126,7 @@ def series(
     return WireResponse(SeriesReply(columns=found.rows, exact=found.exact))
 
 
-@router.get("/{run_id}/whatif", response_model=WhatIf)
+@router.get("/{run_id}/whatif", response_model=WhatIf, dependencies=[Known])
 def whatif(
     run_id: str,
     store: StoreOf,
@@ -144,7 +142,7 @@ def whatif(
     )
 
 
-@router.get("/{run_id}/replay", response_model=ReplayReply)
+@router.get("/{run_id}/replay", response_model=ReplayReply, dependencies=[Known])
 def replay(
     run_id: str,
     request: Request,
@@ -166,23 +164,13 @@ def replay(
         raise HTTPException(422, str(error)) from None
 
 
-@router.get("/{run_id}/events", response_model=Events)
+@router.get("/{run_id}/events", response_model=Events, dependencies=[Known])
 def events(run_id: str, store: StoreOf, after: Annotated[int, Query(ge=0, le=MAX_SEQ)] = 0) -> Response:
     """The change log, from the line beyond `after`."""
     return WireResponse(Events(events=store.lines(run_id, beyond=after)))
 
 
-@router.get("/{run_id}/changes", response_model=ChangeLog)
-async def changes(run_id: str, hub: HubOf, store: StoreOf) -> Response:
-    """How the clipper was changed, and when: a file that `clipcore train --schedule` replays."""
-    run = hub.run(run_id)
-    info, last_line = run.info, run.line  # of one moment; the log may have grown when it has been read
-    log = await asyncio.to_thread(store.lines, run_id)
-    document = ChangeLog.of(info, (entry for entry in log if entry.n <= last_line))
-    return WireResponse(document, headers=_attachment(f"{run_id}.changes.json"))
-
-
-@router.get("/{run_id}/layers", response_model=LayersReply)
+@router.get("/{run_id}/layers", response_model=LayersReply, dependencies=[Known])
 def layers(
     run_id: str,
     store: StoreOf,
@@ -190,18 +178,6 @@ def layers(
 ) -> Response:
     """Per-layer numbers in the order of the run's `layers`: of the newest step, and of others all over the run."""
     return WireResponse(LayersReply(pictures=store.layers(run_id, points)))
-
-
-@router.get("/{run_id}/export")
-def export(
-    run_id: str, store: StoreOf, format_: Annotated[Literal["csv", "jsonl"], Query(alias="format")] = "csv"
-) -> Response:
-    """Every row at full resolution, as CSV or JSON Lines."""
-    metrics, chunks = store.metrics(run_id), store.chunks(run_id)
-    body, media_type = (
-        (as_csv(metrics, chunks), "text/csv") if format_ == "csv" else (as_jsonl(metrics, chunks), "application/jsonl")
-    )
-    return StreamingResponse(body, media_type=media_type, headers=_attachment(f"{run_id}.{format_}"))
 
 
 @router.post("/{run_id}/control", response_model=RequestReply, dependencies=[Steering])
@@ -222,10 +198,6 @@ def _number(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _attachment(name: str) -> dict[str, str]:
-    return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 async def _ask(hub: Hub, run_id: str, request: Patch | Command) -> Response:

@@ -57,6 +57,16 @@ def test_export_writes_the_rows(cli, shared, format_):
     assert [float(norm) for norm in norms] == [1.0, 2.0, 3.0]
 
 
+def test_a_report_is_a_file_of_the_runs_name(cli, shared, monkeypatch, tmp_path):
+    """Or of the name that is asked for; a run that is not there leaves no file behind."""
+    monkeypatch.chdir(tmp_path)
+    assert cli(shared, "report", "r1") == (0, "r1.html\n", "")
+    assert cli(shared, "report", "r1", "-o", "mine.html") == (0, "", "")
+    assert cli(shared, "report", "nope")[0] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.html", "r1.html"]
+    assert (tmp_path / "mine.html").read_bytes() == (tmp_path / "r1.html").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -1,0 +1,165 @@
+"""A run as one HTML page that needs no server and no network: charts, the log of its changes, its configuration.
+
+The page's text is escaped here; its data is JSON in a script element that no text can end. Colours are written as the
+names of the style sheet's custom properties, such as "--before", and become colours where the page is looked at.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from server.protocol import LogEntry, Rows, RunInfo
+from server.store import Series
+
+METRICS = ("norm", "clipped_norm", "threshold", "coef", "clamped", "loss")
+
+_TEMPLATE = Path(__file__).with_name("report.html")
+
+Number = float | None
+Figure = dict[str, Any]  # Plotly's data and layout
+
+
+def report(run: RunInfo, series: Series, log: Sequence[LogEntry], plotly: str) -> str:
+    """The page.
+
+    Args:
+        run: what is known of the run.
+        series: its rows with METRICS, all or those that hold the extremes.
+        log: its whole log.
+        plotly: plotly.min.js.
+    """
+    thinned = "" if series.exact else "; of each stretch the charts show the lowest, the highest and any NaN"
+    return Template(_TEMPLATE.read_text()).substitute(
+        name=escape(run.name),
+        state=escape(run.state),
+        facts=_facts(run),
+        reason=f"<pre>{escape(run.reason)}</pre>" if run.reason else "",
+        note=f"<p>{escape(run.note)}</p>" if run.note else "",
+        thinned=thinned,
+        control=_definitions(run.control),
+        config=_definitions(run.config) or "<dt>none</dt><dd></dd>",
+        log=_table(log),
+        figures=_script_json(figures(series.rows, log)),
+        plotly=plotly,
+    )
+
+
+def figures(rows: Rows, log: Sequence[LogEntry]) -> dict[str, Figure]:
+    """Charts by their title; without those of what was never logged, and of clamped elements where there were none."""
+    values = {name: rows.metrics.get(name, [None] * len(rows)) for name in METRICS}
+    marks = [entry for entry in log if entry.kind == "applied" and entry.data.get("changes")]
+    charts = {
+        ("Gradient norm", "norm"): [
+            _line(rows, values["norm"], "before", width=1, color="--before"),
+            _line(rows, values["clipped_norm"], "after", width=2, color="--after"),
+            _line(rows, values["threshold"], "threshold", width=1.5, color="--threshold", dash="6px,4px", shape="hv"),
+        ],
+        ("Clip coefficient", "coef"): [_line(rows, values["coef"], "coefficient", width=1.25, color="--coef")],
+        ("Clamped elements", "clamped"): [_line(rows, values["clamped"], "clamped", width=1.25, color="--clamped")],
+        ("Loss", "loss"): [_line(rows, values["loss"], "loss", width=1.25, color="--ink")],
+    }
+    return {
+        title: {
+            "data": [*lines, _crosses(rows, values[metric])],
+            "layout": _layout(marks, log_axis=metric == "norm"),
+        }
+        for (title, metric), lines in charts.items()
+        if any(value is not None and (value or metric != "clamped") for value in values[metric])
+    }
+
+
+def _line(rows: Rows, values: Sequence[Number], name: str, **line: Any) -> dict[str, Any]:
+    return {"type": "scatter", "mode": "lines", "name": name, "x": rows.step, "y": _finite(values), "line": line}
+
+
+def _crosses(rows: Rows, values: Sequence[Number]) -> dict[str, Any]:
+    """A cross at the top edge for every value that is no number to draw."""
+    odd = [(step, value) for step, value in zip(rows.step, values, strict=True) if value is not None]
+    odd = [(step, value) for step, value in odd if not math.isfinite(value)]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "not finite",
+        "x": [step for step, _ in odd],
+        "y": [0.97] * len(odd),
+        "text": [str(value) for _, value in odd],
+        "hovertemplate": "%{text}",
+        "yaxis": "y2",
+        "marker": {"symbol": "x-thin", "size": 8, "line": {"width": 2, "color": "--bad"}},
+        "showlegend": bool(odd),
+    }
+
+
+def _layout(marks: Iterable[LogEntry], *, log_axis: bool) -> dict[str, Any]:
+    lines = [
+        {
+            "type": "line",
+            "yref": "paper",
+            "x0": entry.step,
+            "x1": entry.step,
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": "--threshold", "width": 1, "dash": "dot"},
+        }
+        for entry in marks
+    ]
+    axis = {"gridcolor": "--hairline", "linecolor": "--hairline", "zeroline": False}
+    scale = {"type": "log", "dtick": "D2", "exponentformat": "power"} if log_axis else {"type": "linear"}
+    return {
+        "shapes": lines,
+        "xaxis": axis | {"title": {"text": "step"}, "tickformat": ",d"},
+        "yaxis": axis | scale,
+        "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
+        "hovermode": "x unified",
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        "margin": {"l": 56, "r": 16, "t": 32, "b": 40},
+        "font": {"color": "--ink"},
+        "hoverlabel": {"bgcolor": "--surface", "font": {"color": "--ink"}},
+        "paper_bgcolor": "--surface",
+        "plot_bgcolor": "--surface",
+    }
+
+
+def _finite(values: Sequence[Number]) -> list[Number]:
+    return [value if value is not None and math.isfinite(value) else None for value in values]
+
+
+def _facts(run: RunInfo) -> str:
+    facts = {
+        "run": run.id,
+        "steps": f"{run.step:,}",
+        "started": _moment(run.created),
+        "last sign of life": _moment(run.updated),
+        "workload": run.workload or "a script of one's own",
+    }
+    return _definitions(facts)
+
+
+def _definitions(values: Mapping[str, Any]) -> str:
+    return "".join(f"<dt>{escape(name)}</dt><dd>{escape(_written(value))}</dd>" for name, value in values.items())
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _table(log: Sequence[LogEntry]) -> str:
+    return "".join(
+        f'<tr data-kind="{entry.kind}"><td>{entry.step:,}</td><td>{_moment(entry.time)}</td>'
+        f"<td>{entry.kind}</td><td>{escape(entry.text)}</td></tr>"
+        for entry in log
+    )
+
+
+def _moment(unix_s: float) -> str:
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _script_json(value: Any) -> str:
+    """JSON that neither ends a script element nor begins a comment in it."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

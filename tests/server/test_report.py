@@ -1,0 +1,93 @@
+"""A report holds a run's charts, changes and configuration, and nothing in it can do harm."""
+
+import json
+import math
+import re
+
+import pytest
+
+from server.protocol import LogEntry, RunInfo
+from server.report import report
+from server.rows import make_rows
+from server.store import Series
+from tests.server.site import steps
+
+EVIL = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>"
+
+
+def run_info(**fields):
+    return RunInfo(**{"id": "r1", "name": "mine", "state": "finished", "created": 0.0, "updated": 1.0, **fields})
+
+
+def series(count=3, exact=True, **metrics):
+    seqs = list(range(1, count + 1))
+    columns = {"norm": [float(seq) for seq in seqs], **metrics}
+    return Series(
+        make_rows({"seq": seqs, "step": seqs, "time": [0.0] * count, "mode": ["norm"] * count, **columns}), exact
+    )
+
+
+def applied(step, **changes):
+    return LogEntry(n=step, step=step, time=0.0, kind="applied", text="max_norm 2 -> 1", data={"changes": changes})
+
+
+def figures_of(page):
+    return json.loads(re.search(r'<script type="application/json" id="figures">(.*?)</script>', page)[1])
+
+
+def test_charts_are_of_what_was_logged():
+    """A chart each for the norm and what else there is: none for what was never logged, or never clamped."""
+    page = report(run_info(), series(coef=[1.0, None, 0.5], loss=[None] * 3, clamped=[0.0] * 3), [], plotly="")
+    charts = figures_of(page)
+    assert list(charts) == ["Gradient norm", "Clip coefficient"]
+    before = charts["Gradient norm"]["data"][0]
+    assert (before["name"], before["x"], before["y"]) == ("before", [1, 2, 3], [1.0, 2.0, 3.0])
+    assert charts["Clip coefficient"]["data"][0]["y"] == [1.0, None, 0.5]
+
+
+def test_what_is_not_finite_is_a_cross():
+    """A NaN and an infinity are marked at the top edge where they happened, with their value."""
+    page = report(run_info(), series(norm=[math.nan, 1.0, math.inf]), [], plotly="")
+    line, *_, crosses = figures_of(page)["Gradient norm"]["data"]
+    assert line["y"] == [None, 1.0, None]
+    assert (crosses["x"], crosses["text"]) == ([1, 3], ["nan", "inf"])
+
+
+def test_changes_are_marked_and_listed():
+    """Every change of the clipping is a line through each chart and a row of the table; other lines are rows only."""
+    log = [applied(2, max_norm=[2.0, 1.0]), LogEntry(n=3, step=3, time=0.0, kind="warning", text="clip_() ran twice")]
+    page = report(run_info(control={"mode": "norm", "max_norm": 1.0}, config={"lr": 0.1}), series(), log, plotly="")
+    assert [shape["x0"] for shape in figures_of(page)["Gradient norm"]["layout"]["shapes"]] == [2]
+    for text in ("max_norm 2 -&gt; 1", "clip_() ran twice", "<dt>max_norm</dt><dd>1.0</dd>", "<dt>lr</dt><dd>0.1</dd>"):
+        assert text in page
+
+
+@pytest.mark.parametrize(("exact", "thinned"), [(True, False), (False, True)])
+def test_thinned_charts_say_so(exact, thinned):
+    """Who looks at extremes only is told."""
+    assert ("the lowest, the highest" in report(run_info(), series(exact=exact), [], plotly="")) is thinned
+
+
+def test_nothing_a_trainer_says_becomes_markup():
+    """Names, reasons, notes, options and log lines are text, wherever they stand."""
+    log = [LogEntry(n=1, step=1, time=0.0, kind="note", text=EVIL)]
+    run = run_info(name=EVIL, reason=EVIL, note=EVIL, workload=EVIL, config={EVIL: [EVIL]}, control={EVIL: EVIL})
+    harmless = report(run_info(), series(), [], plotly="")
+    page = report(run, series(), log, plotly="")
+    for markup in ("<script", "</script>", "<img", "<!--"):
+        assert page.count(markup) == harmless.count(markup)
+
+
+def test_the_page_loads_nothing(site):
+    """Plotly is in the file, and the file's own policy forbids any request."""
+    trainer = site.trainer()
+    trainer.start("r1")
+    trainer.commit(steps(1, 20, coef=float, clamped=float, loss=float))
+    answer = site.http.get("/api/runs/r1/report")
+    assert answer.headers["content-disposition"] == 'attachment; filename="r1.html"'
+    page = answer.text
+    assert "Plotly.react" in page
+    assert len(page) > 1_000_000
+    assert "default-src 'none'" in page
+    assert re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)", page.split("<script>")[0]) == []
+    assert set(figures_of(page)) == {"Gradient norm", "Clip coefficient", "Clamped elements", "Loss"}
