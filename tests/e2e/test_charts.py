@@ -21,7 +21,7 @@ def in_force(server, name):
 
 
 def test_a_link_shows_exponents_over_time_and_what_formats_would_lose(make_server, open_page):
-    """The link chooses heatmap and axis; the page says the fractions, and that they are sampled; choices go into the link."""
+    """The link chooses heatmap and axis; the page says the fractions, sampled; choices go into the link."""
     server = make_server(autostart="charlm")
     page = open_page(f"{server.url}/?layers=exponents&x=time")
     page.get_by_text(re.compile(r"fp8 e4m3 .*sampled: 1 block in \d+")).wait_for()
