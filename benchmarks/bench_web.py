@@ -88,10 +88,8 @@ def main(quick: bool, minutes: float, layers: int) -> None:
                 print_live(width, result[f"last_{width}"])
             result["hidden_draws"] = measure_hidden(browser, seconds)
             print(f"hidden charts       {result['hidden_draws']:6d} draws")
-            result["heap_mb"] = measure_heap(browser, minutes)
-            print(
-                f"heap                {result['heap_mb'][0]:6.1f} MB, {result['heap_mb'][-1]:.1f} MB after {minutes:g} min"
-            )
+            heap = result["heap_mb"] = measure_heap(browser, minutes)
+            print(f"heap                {heap[0]:6.1f} MB, {heap[-1]:.1f} MB after {minutes:g} min")
     print(json.dumps(result))
 
 
