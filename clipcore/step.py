@@ -1,7 +1,7 @@
 """One step over the gradients: measure, let the rule decide, apply, and say what was done."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -73,7 +73,7 @@ def clip_(model: Model, gradients: Gradients, rule: Rule, nonfinite: str) -> Out
         return _bend_(model, gradients, rule, None)  # reads and writes in one pass
     before = gradients.measure(rule.norm_type)
     total = combine(before.norm, rule.norm_type)
-    guard = _guard(nonfinite, before, total, [model.names[owner] for owner in gradients.owners])
+    guard = _guard(nonfinite, before, total, lambda position: model.names[gradients.owners[position]])
     if isinstance(rule, ClipValue | AGC):
         return _bend_(model, gradients, rule, guard)
     changed: Tensor | None
@@ -128,7 +128,7 @@ def _skipped(guard: Guard | None, rule: Rule) -> Tensor:
     return rule.zero if guard is None or guard.zero else guard.bad.double()
 
 
-def _guard(nonfinite: str, before: Measured, total: Tensor, names: Sequence[str]) -> Guard | None:
+def _guard(nonfinite: str, before: Measured, total: Tensor, name_of: Callable[[int], str]) -> Guard | None:
     """Judge the gradients before they are touched, if somebody wants to know."""
     if nonfinite == "propagate":
         return None
@@ -136,7 +136,7 @@ def _guard(nonfinite: str, before: Measured, total: Tensor, names: Sequence[str]
     if nonfinite != "raise":
         return Guard(bad, zero=nonfinite == "zero")
     if bad:  # the one wait for the device that "raise" costs
-        guilty = [name for name, norm in zip(names, before.norm.tolist(), strict=True) if not math.isfinite(norm)]
+        guilty = [name_of(position) for position, norm in enumerate(before.norm.tolist()) if not math.isfinite(norm)]
         raise RuntimeError(
             f"the gradients of {', '.join(map(repr, guilty)) or 'all parameters together'} are not finite; they are "
             "unchanged. Choose nonfinite='skip', 'zero' or 'propagate' to go on with such steps"
