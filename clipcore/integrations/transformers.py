@@ -20,7 +20,9 @@ class ClipCallback(TrainerCallback):
     """Clips all gradients of the model before each step of the optimizer.
 
     The Trainer calls it once the micro-batches of `gradient_accumulation_steps` are in and mixed precision has unscaled
-    the gradients. A checkpoint carries the Clipper's state.
+    the gradients. Just before, it measures their norm by torch's clipping to an infinite bound, and that makes all of
+    them NaN when the norm is not finite: which parameter was the first is lost. A checkpoint carries the Clipper's
+    state.
 
     Args:
         mode: of `clipcore.Clipper`.
@@ -86,8 +88,9 @@ class ClipCallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Add the Clipper's state to the checkpoint."""
-        if self.clipper is not None and state.is_world_process_zero:
-            torch.save(self.clipper.state_dict(), _checkpoint(args, state) / FILE)
+        folder = _checkpoint(args, state)  # elsewhere in a search for hyperparameters, which resumes nothing
+        if self.clipper is not None and state.is_world_process_zero and folder.is_dir():
+            torch.save(self.clipper.state_dict(), folder / FILE)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
