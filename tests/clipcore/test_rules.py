@@ -137,6 +137,14 @@ class TestZClip:
                 assert disturbed.state == clean.state
             assert decide(disturbed, norm) == decide(clean, norm)
 
+    def test_a_warm_up_that_is_over_does_not_begin_again(self):
+        """A longer one counts from the first norm too."""
+        usual, changed = rule_of("zclip", warmup=2), rule_of("zclip", warmup=2)
+        for step, norm in enumerate(noisy_norms(20)):
+            if step == 10:
+                changed.set({"alpha": 0.97, "z": 2.5, "warmup": 8, "max_norm": 1.0})
+            assert decide(changed, norm) == decide(usual, norm)
+
 
 class TestAdaGC:
     def test_follows_the_formula(self):
