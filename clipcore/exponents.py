@@ -8,13 +8,18 @@ from torch import Tensor
 from clipcore.gradients import Gradients
 
 INTERVAL_S = 0.5
+ENOUGH = 1 << 19  # elements: they tell a share of 1 in 1,000 to 5 %, and more of them would cost large models more
 
 
 class Exponents:
     """Counts gradients by exponent now and then.
 
     Args:
-        every: looks at one block of elements in so many; 0 never.
+        every: looks at one block of elements in so many; 1 at all, 0 never. A sample of more than `ENOUGH` elements is
+            made sparser.
+
+    Attributes:
+        every: one block in so many was looked at.
 
     Raises:
         ValueError: `every` is negative or no whole number.
@@ -32,4 +37,6 @@ class Exponents:
         if not self.every or now < self._due:
             return None
         self._due = now + INTERVAL_S
+        if self.every > 1:
+            self.every = max(self.every, sum(map(Tensor.numel, gradients.tensors)) // ENOUGH)
         return gradients.count_exponents(self.every)

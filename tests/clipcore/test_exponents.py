@@ -45,6 +45,16 @@ def test_one_block_in_many_is_looked_at():
     assert clipper_of(gradient, exponents=0)[0].clip_().exponents is None
 
 
+def test_large_models_are_sampled_more_sparsely(monkeypatch):
+    """A sample is as large as it needs to be, whatever the model; who asks for all elements gets all."""
+    monkeypatch.setattr(exponents, "ENOUGH", 1 << 12)
+    gradient = torch.ones(1 << 20)
+    clipper, _ = clipper_of(gradient)
+    assert clipper.clip_().exponents.sum() == 1 << 12
+    assert clipper.exponents == 256
+    assert clipper_of(gradient, exponents=1)[0].clip_().exponents.sum() == len(gradient)
+
+
 @pytest.mark.parametrize("every", [-1, 1.5, True, "all", None])
 def test_what_is_no_whole_number_is_refused(every):
     """Naming it."""
