@@ -1,7 +1,6 @@
 """The `clipcore` command; `python -m server` is the same."""
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,6 +9,7 @@ from typing import IO, Any
 import click
 from pydantic import ValidationError
 
+from server import logs
 from server.changes import ChangeLog
 from server.client import Client, RequestError
 from server.serving import ListenError, Server, listen
@@ -48,9 +48,7 @@ def main() -> None:
 def serve(host: str | None, port: int | None) -> None:
     """Start the server and its page."""
     settings = _settings(host=host, port=port)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if settings.log_level != "debug":
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it reports every connection
+    logs.configure(settings.log_level, settings.log_format)
     with closing(listen(settings)) as listener:
         from server.app import create_app  # it imports torch, which the other commands need not wait for
 

@@ -36,7 +36,11 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     access = Access(settings)
     hub = Hub(store, settings.keep_runs)
     supervisor = Supervisor(
-        url=settings.url, token=settings.token or None, on_start=hub.worker_started, on_exit=hub.worker_exited
+        url=settings.url,
+        token=settings.token or None,
+        most=settings.max_workers,
+        on_start=hub.worker_started,
+        on_exit=hub.worker_exited,
     )
 
     @asynccontextmanager

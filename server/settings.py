@@ -1,7 +1,7 @@
 """The server's settings: environment variables `CLIPCORE_<NAME>`, each with a default and one line of help."""
 
 import os
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="names, comma-separated, by which browsers may reach the server besides localhost and HOST"
     )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="addresses, comma-separated, of proxies that are believed who their clients are"
+    )
     token: str = Field("", repr=False, description="secret that trainers and whoever steers must present; empty: none")
     public_view: bool = Field(False, description="let everybody watch although a token is set; steering still needs it")
     read_only: bool = Field(False, description="show runs, but refuse every change of a training")
@@ -46,9 +49,11 @@ class Settings(BaseSettings):
     )
     keep_runs: int = Field(50, ge=1, description="runs kept; the oldest that are not attached go first")
     autostart: str = Field("", description="workload to train as soon as the server is up; empty: none")
+    max_workers: int = Field(2, ge=0, description="built-in workloads that may train at a time")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much the log says")
+    log_format: Literal["text", "json"] = Field("text", description="lines for people, or a JSON object a line")
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
@@ -59,6 +64,21 @@ class Settings(BaseSettings):
         for name in names:
             Authority.of_setting(name)
         return names
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ip_network(proxy, strict=False)
+        return proxies
+
+    @model_validator(mode="after")
+    def _room_for_autostart(self) -> Self:
+        if self.autostart and not self.max_workers:
+            raise ValueError(
+                f"CLIPCORE_AUTOSTART is {self.autostart}, but with CLIPCORE_MAX_WORKERS=0 nothing may train"
+            )
+        return self
 
     @model_validator(mode="after")
     def _not_open_by_accident(self) -> Self:

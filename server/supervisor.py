@@ -11,7 +11,7 @@ import signal
 import sys
 import uuid
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,20 @@ log = logging.getLogger("clipcore.server")
 
 Outcome = Literal["finished", "stopped", "failed"]
 
-MAX_WORKERS = 2
 STOP_GRACE_S = 10.0  # for the step at hand and the delivery of what is left
 CLOSE_GRACE_S = 2.0  # the server itself is expected to end within seconds
 KEPT_OUTPUT_BYTES = 50_000  # a traceback is at the end
 
 _PACKAGES = Path(__file__).parents[1]
+
+
+class TooManyWorkersError(Exception):
+    """As many train as may at a time."""
+
+    def __init__(self, running: Iterable[str], most: int) -> None:
+        names = " and ".join(running)
+        what_helps = f"stop {names} or wait" if names else "start it elsewhere, or set CLIPCORE_MAX_WORKERS"
+        super().__init__(f"at most {most} workers may train here at a time: {what_helps}")
 
 
 @dataclass
@@ -47,6 +55,7 @@ class Supervisor:
     Args:
         url: where workers reach this server, http.
         token: what they show it, if it asks for one.
+        most: how many may train at a time.
         on_start: awaited as `on_start(run_id, workload, config)` before a worker is started.
         on_exit: awaited as `on_exit(run_id, state, reason)` when it has ended; what the worker told the server itself
             about its end is more exact.
@@ -56,10 +65,12 @@ class Supervisor:
         self,
         url: str,
         token: str | None,
+        most: int,
         on_start: Callable[[str, str, dict[str, JsonValue]], Awaitable[None]],
         on_exit: Callable[[str, Outcome, str], Awaitable[None]],
     ) -> None:
         self._environment = {"CLIPCORE_URL": url, "CLIPCORE_TOKEN": token or ""}
+        self._most = most
         self._on_start = on_start
         self._on_exit = on_exit
         self._workers: dict[str, _Worker] = {}
@@ -74,13 +85,13 @@ class Supervisor:
         """Start a worker and return its run's id.
 
         Raises:
-            ValueError: an unknown workload, an option that is not allowed, or MAX_WORKERS are running already.
+            ValueError: an unknown workload, or an option that is not allowed.
+            TooManyWorkersError: as many are running already as may at a time.
         """
         options = find(workload).options.parse(config)
         async with self._starting:
-            if len(self._workers) >= MAX_WORKERS:
-                running = " and ".join(self._workers)
-                raise ValueError(f"at most {MAX_WORKERS} workers may train at a time: stop {running} or wait")
+            if len(self._workers) >= self._most:
+                raise TooManyWorkersError(self._workers, self._most)
             run_id = uuid.uuid4().hex[:12]
             await self._on_start(run_id, workload, options.model_dump(mode="json"))
             try:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, HTTPException
 from pydantic import Field, JsonValue
 
 from server.routes.replies import Reply, Steering, SupervisorOf
+from server.supervisor import TooManyWorkersError
 from server.workloads import describe
 
 router = APIRouter(prefix="/api")
@@ -37,6 +38,8 @@ async def start(wanted: WorkerRequest, supervisor: SupervisorOf) -> WorkerReply:
         return WorkerReply(id=await supervisor.start(wanted.workload, wanted.config))
     except ValueError as error:
         raise HTTPException(422, str(error)) from error
+    except TooManyWorkersError as error:
+        raise HTTPException(409, str(error)) from error
 
 
 @router.delete("/workers/{run_id}", status_code=204, dependencies=[Steering])

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
 import clipcore
-from server import supervisor
 from server.routes import runs
 
 EXAMPLES = 30  # of each operation
@@ -41,7 +40,7 @@ class Training(threading.Thread):
 @pytest.fixture(scope="module", params=["", "secret"], ids=["open", "guarded"])
 def trained(request, serve_once):
     """A server, and the id of a run that is being trained on it."""
-    site = serve_once(token=request.param)
+    site = serve_once(token=request.param, max_workers=0)  # none is really started
     training = Training(site.url, request.param)
     training.start()
     yield site, training.run_.id
@@ -50,8 +49,7 @@ def trained(request, serve_once):
 
 @pytest.fixture(autouse=True)
 def _few_and_quick(monkeypatch):
-    """No worker is really started, and a request that the training does not answer is not waited for."""
-    monkeypatch.setattr(supervisor, "MAX_WORKERS", 0)
+    """A request that the training does not answer is not waited for."""
     monkeypatch.setattr(runs, "ANSWER_TIMEOUT_S", 0.1)
 
 

@@ -81,3 +81,17 @@ def test_the_table_has_every_setting():
     assert table["CLIPCORE_HOST"][0] == "127.0.0.1"
     assert table["CLIPCORE_READ_ONLY"][0] == "0"
     assert table["CLIPCORE_PORT"][0] == "8420"
+
+
+def test_a_proxy_is_an_address():
+    """Or a network of them; a name could be anybody's."""
+    assert Settings(trusted_proxies="127.0.0.1, 10.0.0.0/8").trusted_proxies == ("127.0.0.1", "10.0.0.0/8")
+    with pytest.raises(ValidationError, match=r"'proxy\.example' does not appear to be"):
+        Settings(trusted_proxies="proxy.example")
+
+
+def test_what_starts_by_itself_must_be_allowed_to_start():
+    """A server that may train nothing cannot have something to train."""
+    assert Settings(max_workers=0).max_workers == 0
+    with pytest.raises(ValidationError, match="CLIPCORE_MAX_WORKERS=0"):
+        Settings(max_workers=0, autostart="rnn")

@@ -69,11 +69,18 @@ def test_a_third_worker_has_to_wait(site):
     """Two may train at a time; when one is stopped, even before it has trained a step, there is room again."""
     first, second = start(site), start(site)
     refused = site.http.post("/api/workers", json={"workload": "rnn", "config": {}})
-    assert refused.status_code == 422
+    assert refused.status_code == 409
     assert f"stop {first} and {second} or wait" in refused.json()["detail"]
     assert site.http.delete(f"/api/workers/{first}").status_code == 204
     assert run(site, first)["state"] == "stopped"
     start(site)
+
+
+def test_a_server_may_be_for_other_peoples_trainings_only(serve):
+    """With CLIPCORE_MAX_WORKERS=0 none is started, and the answer names the setting."""
+    refused = serve(max_workers=0).http.post("/api/workers", json={"workload": "rnn"})
+    assert refused.status_code == 409
+    assert "CLIPCORE_MAX_WORKERS" in refused.json()["detail"]
 
 
 def test_a_stopped_worker_has_ended_when_the_answer_comes(site):

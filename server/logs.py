@@ -1,0 +1,45 @@
+"""The server's log on standard error: lines for people, or JSON for what collects logs."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Literal
+
+TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def configure(level: str, form: Literal["text", "json"]) -> None:
+    """Let everything of at least this level be written.
+
+    Args:
+        level: debug, info, warning or error.
+        form: of each entry.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(TEXT))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    uvicorn = logging.getLogger("uvicorn.error")
+    # At "info" it reports every connection. At "debug" it writes every header down, the token's among them.
+    uvicorn.setLevel(logging.INFO if level == "debug" else logging.WARNING)
+    uvicorn.addFilter(_is_fault)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, logger and message, and the traceback if there is one."""
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Not when a websocket's handshake was answered with a refusal, which uvicorn takes for no answer at all."""
+    return record.getMessage() != "ASGI callable returned without completing handshake."
