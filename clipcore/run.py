@@ -58,8 +58,8 @@ def connect(
 ) -> "Run":
     """Show a clipper's steps on a clipcore server, and let the server's page steer it.
 
-    Returns at once, whether the server is there or not: steps are kept, in memory and then in a temporary file of at most
-    1 GiB, and sent when it answers.
+    Returns at once, whether the server is there or not: steps are kept, in memory and then in a temporary file of at
+    most 1 GiB, and sent when it answers.
 
     Args:
         clipper: whose steps are logged and whose configuration the page may change.
