@@ -43,16 +43,17 @@ class AdaGC(ScalingRule):
     def decide(self, norms: Norms) -> Decision:
         """One coefficient for each, or one for all during warm-up."""
         warming = self.state["count"] < self.values["warmup"]
+        unknown = self.state["gamma"] == torch.inf
         bound = self.values["lambda_rel"] * self.state["gamma"]
-        own = torch.where(norms.each <= bound, self.one, bound / norms.each)
+        own = torch.where(unknown | (norms.each <= bound), self.one, bound / norms.each)
         coef = torch.where(warming, coefficient(self.values["lambda_abs"], norms.total), own)
-        self._remember(coef * norms.each, warming, norms)
+        self._remember(coef * norms.each, unknown, warming, norms)
         return Decision(coef, self.nan)
 
-    def _remember(self, clipped: Tensor, warming: Tensor, norms: Norms) -> None:
+    def _remember(self, clipped: Tensor, unknown: Tensor, warming: Tensor, norms: Norms) -> None:
         gamma = self.state["gamma"]
         first = torch.where(norms.each > 0, clipped, self.inf)
-        average = torch.where(gamma == torch.inf, first, torch.lerp(clipped, gamma, self.values["beta"]))
+        average = torch.where(unknown, first, torch.lerp(clipped, gamma, self.values["beta"]))
         updated = torch.where(warming, torch.minimum(gamma, first), average)
         finite = norms.total < torch.inf
         seen = finite if norms.present is None else finite & norms.present

@@ -172,6 +172,12 @@ class TestAdaGC:
         assert rule.state["gamma"][1] == 7.0
         assert decide(rule, 70.0, [0.5, 70.0])[0][1] == pytest.approx(1.05 * 7 / 70)
 
+    def test_what_has_no_average_is_never_clipped_by_it(self):
+        """Not even to zero times infinity."""
+        rule = rule_of("adagc", count=2, warmup=0, lambda_rel=0.0)
+        assert decide(rule, 5.0, [3.0, 4.0])[0] == [1.0, 1.0]
+        assert decide(rule, 5.0, [3.0, 4.0])[0] == [0.0, 0.0]
+
     def test_a_parameter_without_gradient_keeps_its_average(self):
         """No gradient is no measurement."""
         rule = rule_of("adagc", count=2, warmup=0)
