@@ -2,6 +2,7 @@
 
 const LOCALE = "en-US";
 const COUNT = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
+const TICK = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 6 });
 const CLOCK = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
 /**
@@ -34,7 +35,7 @@ export function number(value) {
 export function tick(value) {
   const size = Math.abs(value);
   if (size !== 0 && (size < 0.001 || size >= 1e6)) return value.toExponential().replace("e+", "e");
-  return Number(value.toPrecision(12)).toLocaleString(LOCALE, { maximumFractionDigits: 6 });
+  return TICK.format(Number(value.toPrecision(12)));
 }
 
 /**
