@@ -25,7 +25,8 @@ export function imageMenu({ element, chart }, store, heading) {
   menu.addEventListener("focusout", ({ relatedTarget }) => {
     if (!(relatedTarget instanceof Node && menu.contains(relatedTarget))) menu.open = false;
   });
-  element.closest("figure")?.querySelector("figcaption")?.append(menu);
+  const caption = element.closest("figure")?.querySelector("figcaption");
+  (caption?.querySelector(".tools") ?? caption)?.append(menu);
 }
 
 /**
