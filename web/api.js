@@ -102,6 +102,28 @@ export async function startWorker(workload, config) {
 }
 
 /**
+ * Give a run another name or note.
+ * @param {string} run
+ * @param {{name?: string, note?: string}} words
+ */
+export async function editRun(run, words) {
+  await request(`api/runs/${run}`, { method: "PATCH", body: JSON.stringify(words) });
+}
+
+/** @param {string} run */
+export async function deleteRun(run) {
+  await request(`api/runs/${run}`, { method: "DELETE" });
+}
+
+/**
+ * Bring a deleted run back.
+ * @param {string} run
+ */
+export async function restoreRun(run) {
+  await request(`api/runs/${run}/restore`, { method: "POST" });
+}
+
+/**
  * @param {string} path
  * @param {RequestInit} [options]
  * @returns {Promise<unknown>}

@@ -41,7 +41,7 @@ const frames = new Frames((frame) => requestAnimationFrame(frame), () => perform
 
 const control = new ControlView(find(document, "#control", HTMLFormElement), store, (sentence) => setText(element("#announce"), sentence));
 const start = new StartView(element("#start"), store);
-const runs = new RunsView(find(document, "#runs", HTMLDialogElement), store, (workload, config) => start.again(workload, config));
+const runs = new RunsView(find(document, "#runs", HTMLDialogElement), store, (run) => start.again(run));
 element("#runs-open").addEventListener("click", () => runs.open());
 bannerView(element("#banner"), store, () => start.open());
 logView(element(".log"), store);

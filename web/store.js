@@ -7,6 +7,7 @@
 
 import { abscissa } from "./lib/abscissa.js";
 import { changesOf, standing } from "./lib/changes.js";
+import { runTitle } from "./lib/format.js";
 import { Gaps } from "./lib/gaps.js";
 import { LayerHistory } from "./lib/layers.js";
 import { MOST_RUNS, Overlay, takeIn } from "./lib/overlay.js";
@@ -64,6 +65,8 @@ export class Store {
 
   /** @type {string | null} the run a person chose; null shows the newest */
   #chosen;
+  /** @type {string | null} the run that was asked for and has not come yet */
+  #asked = null;
   /** @type {Map<Topic, (() => void)[]>} */
   #listeners = new Map();
   /** @type {import("./lib/schema.js").Rules} */
@@ -122,6 +125,7 @@ export class Store {
   subscription() {
     const run = this.#chosen ?? (this.over ? null : (this.run?.id ?? null));
     const since = run !== null && run === this.run?.id && this.table.length ? this.table.lastSeq : null;
+    this.#asked = run;
     return { type: "subscribe", run, since };
   }
 
@@ -261,10 +265,12 @@ export class Store {
   /**
    * Show a run from now on.
    * @param {string} run
+   * @param {string[]} [others]  runs to lay over it
    */
-  select(run) {
+  select(run, others = this.view.others) {
     this.#chosen = run;
-    this.#send({ type: "subscribe", run, since: null });
+    this.look({ others: others.slice(0, MOST_RUNS - 1) });
+    this.#subscribe(run);
   }
 
   /** @param {Partial<View>} view */
@@ -289,8 +295,7 @@ export class Store {
    */
   exchange(run) {
     const shown = this.run?.id ?? run;
-    this.look({ others: this.view.others.map((other) => (other === run ? shown : other)) });
-    this.select(run);
+    this.select(run, this.view.others.map((other) => (other === run ? shown : other)));
   }
 
   /**
@@ -349,6 +354,7 @@ export class Store {
   /** @param {import("./lib/wire.js").Snapshot} snapshot */
   #restart(snapshot) {
     this.loaded = true;
+    this.#asked = null;
     this.readOnly = snapshot.read_only;
     if (snapshot.run?.id !== this.run?.id) this.#forget();
     if (!snapshot.resumed) {
@@ -415,10 +421,9 @@ export class Store {
 
   /** @param {string} reason */
   #fail(reason) {
-    this.say(reason);
-    if (this.loaded) return;
-    this.#chosen = null; // the run that was asked for is gone
-    this.#send({ type: "subscribe", run: null, since: null });
+    if (this.#asked === null) return this.say(reason);
+    this.say(`Run ${this.#asked} is not here, or not any more: this is the newest one`);
+    this.#showNewest();
   }
 
   /** @param {RunInfo[]} runs */
@@ -427,10 +432,25 @@ export class Store {
     this.#layOver();
     this.#changed("runs");
     const newest = runs[0]?.id;
+    if (this.run && !runs.some(({ id }) => this.#isShown(id))) {
+      this.say(`${runTitle(this.run)} was deleted`);
+      return this.#showNewest();
+    }
     const idle = this.run === null || this.over;
     if (this.#chosen === null && idle && newest !== undefined && newest !== this.run?.id) {
-      this.#send({ type: "subscribe", run: newest, since: null });
+      this.#subscribe(newest);
     }
+  }
+
+  #showNewest() {
+    this.#chosen = null;
+    this.#subscribe(null);
+  }
+
+  /** @param {string | null} run  null for the newest */
+  #subscribe(run) {
+    this.#asked = run;
+    this.#send({ type: "subscribe", run, since: null });
   }
 
   #layOver() {

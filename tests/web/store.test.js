@@ -215,9 +215,25 @@ test("a page does not leave a run that still trains, nor one that a person chose
 
 test("a page that asks for a run that is gone shows the newest", () => {
   const { store, sent } = live("gone");
+  store.subscription();
   store.receive({ type: "error", reason: "no run 'gone'" });
-  assert.equal(store.notice, "no run 'gone'");
+  assert.equal(store.notice, "Run gone is not here, or not any more: this is the newest one");
   assert.deepEqual(sent, [{ type: "subscribe", run: null, since: null }]);
+});
+
+test("a page whose run is deleted, before its eyes or while it was away, shows the newest", () => {
+  const newest = { type: "subscribe", run: null, since: null };
+  const { store, sent } = live("a1");
+  store.receive(snapshot());
+  store.receive({ type: "runs", runs: [{ ...run, id: "b" }] });
+  assert.deepEqual([store.notice, sent.pop()], ["charlm a1 was deleted", newest]);
+  store.receive(snapshot());
+  store.subscription();
+  store.receive({ type: "error", reason: "no run 'a1'" });
+  assert.deepEqual(sent.pop(), newest);
+  store.receive(snapshot());
+  store.receive({ type: "error", reason: "the disk is full" });
+  assert.deepEqual([store.notice, sent.length], ["the disk is full", 0]);
 });
 
 test("the knob is locked, with the reason, whenever nobody would obey", () => {

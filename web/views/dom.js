@@ -30,6 +30,18 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /**
+ * A line drawing beside or instead of words.
+ * @param {string} path  within 16 x 16
+ */
+export function icon(path) {
+  const [svg, line] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+  for (const [name, value] of Object.entries({ viewBox: "0 0 16 16", "aria-hidden": "true" })) svg.setAttribute(name, value);
+  for (const [name, value] of Object.entries({ d: path, fill: "none", stroke: "currentColor" })) line.setAttribute(name, value);
+  svg.append(line);
+  return svg;
+}
+
+/**
  * Change an element's text only when it differs, so that nothing is laid out or announced anew.
  * @param {Element} element
  * @param {string} text
