@@ -43,8 +43,9 @@ clean:
 	$(PIP) --editable '.[dev]'
 	@touch $@ .venv/run.stamp
 
-.venv/browser.stamp: tests/e2e/browser.py | .venv/dev.stamp
-	$(BIN)/python tests/e2e/browser.py
+.venv/browser.stamp: tests/e2e/browser.py tests/e2e/proxy.py tests/debian.py | .venv/dev.stamp
+	$(BIN)/python -m tests.e2e.browser
+	$(BIN)/python -m tests.e2e.proxy
 	@touch $@
 
 node_modules/.stamp: package.json | .venv/dev.stamp

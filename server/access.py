@@ -135,7 +135,7 @@ class Access:
             log.warning("somebody at %s gave a wrong token", client)
             if len(self._guessed) > REMEMBERED_GUESSES:
                 self._guessed.popitem(last=False)
-        return Denial(401, "this is not the server's token: see CLIPCORE_TOKEN where the server was started")
+        return Denial(401, "this is not the server's token (CLIPCORE_TOKEN)")
 
 
 class Gate:

@@ -1,9 +1,10 @@
 """The Chromium that the page's tests drive: the machine's own, else Debian's package, else Playwright's download."""
 
-import os
 import shutil
 import subprocess
 import sys
+
+from tests.debian import apt_get
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
@@ -23,19 +24,9 @@ def installed() -> str | None:
 
 def install() -> None:
     """Install a Chromium unless there is one."""
-    if installed():
+    if installed() or (apt_get("update") and apt_get("install", "--yes", "--no-install-recommends", "chromium")):
         return
-    if shutil.which("apt-get") and (os.geteuid() == 0 or _sudo_without_password()):
-        as_root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
-        subprocess.run([*as_root, "apt-get", "update", "--quiet"], check=True)
-        command = [*as_root, "apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "chromium"]
-        if subprocess.run(command, check=False).returncode == 0:
-            return
     subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
-
-
-def _sudo_without_password() -> bool:
-    return bool(shutil.which("sudo")) and subprocess.run(["sudo", "-n", "true"], check=False).returncode == 0
 
 
 if __name__ == "__main__":
