@@ -55,8 +55,8 @@ export function boardView(board, store, frames, plotly) {
   store.watch(["draft", "run", "rules", "connection"], frames.add(() => handle.draw(), { every: 0 }));
 
   const redraws = [
-    redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 180),
     ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log", "overlay"], plot === norm ? 100 : 160)),
+    redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 180),
     redrawWhenSeen(whatif, frames, store, ["whatif", "view", "run", "draft", "rules", "connection"], 180),
   ];
   return () => {
