@@ -31,7 +31,7 @@ const PLOTS = [
     readout: (store) => [
       { role: "before", name: "norm", label: "before" },
       { role: "after", name: "clipped_norm", label: "after" },
-      ...(store.run?.control.mode === "value" ? [{ role: /** @type {const} */ ("largest"), name: "max_abs", label: "largest |g|" }] : []),
+      ...(store.run?.control.mode === "value" ? [{ role: /** @type {const} */ ("largest"), name: "max_abs", label: "max |g|" }] : []),
       { role: "threshold", name: "threshold", label: "threshold" },
     ],
   },
