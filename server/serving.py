@@ -82,3 +82,5 @@ class Server(uvicorn.Server):
         """End the workers while they can still say how they ended, then the connections, then the application."""
         await self._app.state.supervisor.close()
         await super().shutdown(sockets)
+        for connection in self.server_state.connections:
+            connection.transport.abort()  # it waits for a peer that does not read

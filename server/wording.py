@@ -21,8 +21,13 @@ def mistake_line(errors: Sequence[Any]) -> str:
     """The first of pydantic's errors: where, what is asked, and what was given (our validators say all that)."""
     first = errors[0]
     where = _cut(".".join(str(part) for part in first["loc"]), 80)
-    if first["type"] == "value_error":
-        return f"{where}: {first['ctx']['error']}".removeprefix(": ")
+    match first["type"]:
+        case "value_error":
+            return f"{where}: {first['ctx']['error']}".removeprefix(": ")
+        case "missing":
+            return f"{where} is missing"
+        case "json_invalid" if first["loc"]:  # FastAPI's: what was read so far is the input
+            return f"{first['loc'][0]} is no JSON: {first['ctx']['error']}, at character {first['loc'][-1]}"
     return f"{where}: {_cut(first['msg'], 300)}, got {_cut(repr(first['input']), 80)}".removeprefix(": ")
 
 

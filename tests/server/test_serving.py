@@ -1,10 +1,16 @@
-"""The listening socket, before any application is behind it."""
+"""The listening socket, and how the server ends."""
 
 import socket
+import time
 from contextlib import closing
+
+import pytest
+from websockets.exceptions import ConnectionClosed
 
 from server.serving import listen
 from server.settings import Settings
+from tests.server.site import steps
+from tests.server.test_viewer import stalled_viewer
 
 
 def test_answers_leave_at_once():
@@ -13,3 +19,21 @@ def test_answers_leave_at_once():
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_server_ends_within_5_s_whoever_is_attached(site):
+    """Viewers that read nothing do not hold it up, and trainers are told."""
+    site.shrink_buffers()
+    trainer = site.trainer()
+    trainer.start("r1")
+    stalled = [stalled_viewer(site) for _ in range(20)]
+    for first in range(1, 20_000, 1000):
+        trainer.commit(steps(first, first + 999, loss=float, lr=float))
+    started = time.monotonic()
+    site.stop()
+    assert time.monotonic() - started < 5
+    with pytest.raises(ConnectionClosed) as told:
+        trainer.receive()
+    assert told.value.rcvd.code == 1012
+    for raw in stalled:
+        raw.close()

@@ -42,5 +42,7 @@ def test_plotly_comes_compressed_from_its_package(site):
     assert "content-encoding" not in plain.headers
     assert gzip.decompress(packed) == plain.content
     assert get_plotlyjs_version() in plain.text[:1000]
+    head = site.http.head("/vendor/plotly.min.js")
+    assert (head.status_code, head.content) == (200, b"")
     again = site.http.get("/vendor/plotly.min.js", headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
