@@ -6,7 +6,7 @@ A real server and a real trainer run in processes of their own; the page shows t
 
 - redraws: draws of every visible chart per second.
 - key: from a key that edits the threshold to the frame that shows it.
-- busy: share of one core that the page's main thread takes.
+- busy: share of one core that the page's main thread takes, in CPU time.
 - heap: what is left after a garbage collection, typed arrays included, now and after `--minutes`.
 - hidden: draws of the charts beyond the edge of a phone's screen, which should be none.
 - first paint: from opening a finished run of a million steps to the drawn norm chart, caches empty.
@@ -175,7 +175,7 @@ def measure_live(browser: Browser, url: str, seconds: float) -> dict[str, Any]:
     """Draws per second of the slowest chart and of each, key latency, and how busy the main thread is."""
     with page(browser, url) as (opened, session):
         opened.wait_for_timeout(3000)
-        session.send("Performance.enable")
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
         before, busy = draws(opened), task_seconds(session)
         start = time.monotonic()
         while time.monotonic() - start < seconds:
@@ -230,7 +230,7 @@ def draws(opened: Page) -> dict[str, int]:
 
 
 def task_seconds(session: CDPSession) -> float:
-    """Seconds the main thread has worked."""
+    """Seconds of CPU that the main thread has taken."""
     metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
     return float(metrics["TaskDuration"])
 
