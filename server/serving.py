@@ -3,12 +3,14 @@
 import errno
 import signal
 import socket
+import sys
 from types import FrameType
 
 import click
 import uvicorn
 from fastapi import FastAPI
 
+from server.peer import SEND_TIMEOUT_S
 from server.settings import Settings
 
 MAX_MESSAGE_BYTES = 8 * 2**20
@@ -38,6 +40,9 @@ def listen(settings: Settings) -> socket.socket:
     # Connections inherit it. asyncio would set it, but not on those of a socket whose protocol number is 0, as it is
     # here; without it an answer's last packet waits 40 ms for the client to acknowledge the one before.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sys.platform == "linux":
+        # Who has been given up may still be owed megabytes; a connection that nobody reads would hold them for ever.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2 * SEND_TIMEOUT_S * 1000))
     return listener
 
 

@@ -1,12 +1,14 @@
 """The listening socket, and how the server ends."""
 
 import socket
+import sys
 import time
 from contextlib import closing
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from server.peer import SEND_TIMEOUT_S
 from server.serving import listen
 from server.settings import Settings
 from tests.server.site import steps
@@ -37,3 +39,12 @@ def test_the_server_ends_within_5_s_whoever_is_attached(site):
     assert told.value.rcvd.code == 1012
     for raw in stalled:
         raw.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has TCP_USER_TIMEOUT")
+def test_a_connection_that_nobody_reads_is_cut_off():
+    """The system ends a connection whose other end takes nothing long after the server has given it up."""
+    with closing(listen(Settings(port=0))) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2 * SEND_TIMEOUT_S * 1000
