@@ -35,7 +35,7 @@ class Clipper:
     Args:
         parameters: a module, tensors, or (name, tensor) pairs. The names become the layers; tensors are numbered.
         mode: off, norm, value, layer, agc, autoclip, zclip or adagc; see `clipcore.rules`.
-        optimizer: lets `nonfinite="skip"` skip its steps, and the Clipper notice a step with no `clip_()` or several.
+        optimizer: lets `nonfinite="skip"` skip its steps, and the Clipper notice steps without `clip_()`.
         scaler: the GradScaler in use, if any, so that a `clip_()` before `unscale_` is noticed.
         nonfinite: what to do about gradients that hold NaN or infinity. "propagate" clips by them, as torch does;
             "raise" names the parameters and leaves the gradients; "skip" leaves the gradients, and the optimizer does

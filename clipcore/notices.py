@@ -1,6 +1,5 @@
 """Mistakes in the training loop that are easy to make and hard to see: each is named once, with the fix."""
 
-import math
 import sys
 import threading
 import warnings
@@ -44,10 +43,10 @@ class Notices:
         self._scaler = scaler
         self._group = group
         self._said: set[str] = set()
-        self._suspected: set[str] = set()
         self._clipped_since_step = False
+        self._trained = _sample([parameter for parameter in parameters if parameter.requires_grad])
+        self._trained_versions: list[int] = []
         self._witnesses: list[tuple[weakref.ref[Tensor], int]] = []
-        self._writes = math.inf
         if optimizer is not None:
             optimizer.register_step_pre_hook(weakly(self._before_step))
 
@@ -75,6 +74,7 @@ class Notices:
     def after_clip(self, gradients: Sequence[Tensor]) -> None:
         """Remember how the gradients were left."""
         self._clipped_since_step = True
+        self._trained_versions = [parameter._version for parameter in self._trained]
         self._witnesses = [(weakref.ref(tensor), tensor._version) for tensor in _sample(gradients)]
 
     def _before_step(self, *_: Any) -> None:
@@ -105,34 +105,24 @@ class Notices:
             )
 
     def _look_for_repeated(self, sample: Sequence[Tensor]) -> None:
-        """Whether these gradients came with fewer writes than those that this step's first `clip_()` found.
+        """Whether these are the gradients of the last `clip_()`, written since by one operation or seemingly by none.
 
         A loop may write gradients where nobody sees it (`.data`, a replayed CUDA graph) or by one operation (`copy_`),
-        but then it always does, except when it starts to. So only fewer writes, and in two steps, are a mistake.
+        but then it also steps: as long as the parameters stay, it is a mistake.
         """
-        before, self._writes = self._writes, self._writes_since_clip(sample)
-        if self._optimizer is None or not self._clipped_since_step:
+        if self._trained_versions != [parameter._version for parameter in self._trained]:
             return
-        if self._writes == 0 < before:
-            self._suspect("clip_() ran twice on the gradients of one backward: call it once, before optimizer.step()")
-        elif self._writes == 1 < before:
-            self._suspect(
+        witnesses = self._witnesses
+        if len(sample) != len(witnesses) or any(w() is not t for (w, _), t in zip(witnesses, sample, strict=True)):
+            return
+        since = {tensor._version - version for (_, version), tensor in zip(witnesses, sample, strict=True)}
+        if since == {0}:
+            self._say("clip_() ran twice on the gradients of one backward: call it once, before optimizer.step()")
+        elif since == {1}:  # zero_grad(set_to_none=False) and backward are two
+            self._say(
                 "gradients were accumulated onto clipped ones: when a step has several micro-batches, call clip_() "
                 "once, after the last backward"
             )
-
-    def _writes_since_clip(self, sample: Sequence[Tensor]) -> float:
-        """How many operations are seen to have written to the gradients since the last `clip_()`; inf to new ones."""
-        witnesses = self._witnesses
-        if len(sample) != len(witnesses) or any(w() is not t for (w, _), t in zip(witnesses, sample, strict=True)):
-            return math.inf
-        since = {tensor._version - version for (_, version), tensor in zip(witnesses, sample, strict=True)}
-        return since.pop() if len(since) == 1 else math.inf
-
-    def _suspect(self, text: str) -> None:
-        if text in self._suspected:
-            self._say(text)
-        self._suspected.add(text)
 
     def _say(self, text: str) -> None:
         if text not in self._said:

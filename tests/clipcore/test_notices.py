@@ -107,24 +107,26 @@ def behind_autograds_back(gradient, values):
     gradient.numpy()[...] = values.numpy()
 
 
-@pytest.mark.parametrize("eager_first", [True, False])
-@pytest.mark.parametrize("clips", [1, 3])
 @pytest.mark.parametrize("know_optimizer", [True, False])
 @pytest.mark.parametrize(
     "write", [lambda gradient, values: gradient.data.copy_(values), torch.Tensor.copy_, behind_autograds_back]
 )
-def test_gradients_that_stay_where_they_are_are_left_in_peace(write, know_optimizer, clips, eager_first):
-    """New ones can be written so that nobody sees it; several clip_() a step clip samples one by one."""
+def test_gradients_that_stay_where_they_are_are_left_in_peace(write, know_optimizer):
+    """New ones can be written so that nobody sees it; that the parameters have moved on is seen."""
     loop = Loop(know_optimizer=know_optimizer)
-    if eager_first:
-        loop.run("zero backward clip step")
     loop.run("zero backward", times=1)
     for _ in range(3):
-        for _ in range(clips):
-            for parameter in loop.model.parameters():
-                write(parameter.grad, torch.randn(parameter.shape))
-            loop.clip()
-        loop.step()
+        for parameter in loop.model.parameters():
+            write(parameter.grad, torch.randn(parameter.shape))
+        loop.run("clip step", times=1)
+
+
+@pytest.mark.parametrize(("order", "notice"), [("clip clip", "ran twice"), ("clip backward clip", "accumulated onto")])
+def test_a_repeated_clip_is_named_at_once_and_without_the_optimizer(order, notice):
+    """In the first step, before the gradients are used."""
+    loop = Loop(know_optimizer=False)
+    with pytest.warns(ClipWarning, match=notice):
+        loop.run(f"backward {order}", times=1)
 
 
 def test_gradients_that_are_gone_are_named():
