@@ -1,37 +1,43 @@
-"""What being watched costs a training, and how much a server takes in.
+"""What being watched costs a training, how much a server takes in, and how soon a page shows it.
 
-    python benchmarks/bench_stream.py [--quick]
+    python benchmarks/bench_stream.py [--quick] [--minutes 60]
 
-A real server runs in a process of its own.
+The server, the trainers, the viewers and the browser are processes of their own, all on this machine.
 
 - log: time of `run.log` on the training thread.
 - attached: steps per second of one training loop with `run.log` over those without, in alternating stretches.
 - ingest: steps per second that one trainer, which does nothing else, brings to the server's disk, until the last one is
   acknowledged.
+- fleet: 100 trainers at 50 steps/s each; how many steps they logged in a second, how many of them are missing on the
+  disk afterwards, and how long after the last one the server had all.
+- viewers: 1,000 of them at 10 messages a second; from the moment a message's row is sent by the trainer to the moment
+  a viewer has it. Then the same with one more viewer, which has stopped reading.
+- page: from the time that a step carries to the end of the first frame that shows it, in Chromium, at 50 steps/s.
+- memory, with --minutes: the fleet at full rate and a page that watches one of its trainers; how much the server's
+  resident memory and the page's heap (without garbage) grow a minute, after the first sixth of the time.
 
 The last line is the whole result as one JSON document.
 """
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from audience import Audience, stalled
+from fleet import Fleet
+from served import URL, check_stored, get, rss_mb, served
 from torch import nn
+from websockets.sync.client import ClientConnection, connect
+from witness import latencies_ms, witness
 
 import clipcore
 
-PORT = 8499
-URL = f"http://127.0.0.1:{PORT}"
+TRAINERS, STEPS_PER_S = 100, 50
+VIEWERS, MESSAGES_PER_S = 1000, 10
 
 
 class Training:
@@ -56,48 +62,45 @@ class Training:
             run.log(stats, loss=loss, lr=1e-4)
 
 
-def main(quick: bool) -> None:
+def main(quick: bool, minutes: float) -> None:
     """Measure, print a table, and one line of JSON."""
     torch.set_num_threads(1)
-    with server():
-        log_us = measure_log(300 if quick else 3000)
-        attached = measure_attached(rounds=3 if quick else 30, steps=5 if quick else 20)
-        ingest = measure_ingest(2_000 if quick else 50_000)
-    result = {
-        "log_us_median": statistics.median(log_us),
-        "log_us_p99": statistics.quantiles(log_us, n=100)[98],
-        "attached_over_unattached": attached,
-        "ingest_steps_per_s": ingest,
-    }
-    print(f"run.log                    {result['log_us_median']:8.1f} us median, {result['log_us_p99']:.1f} us p99")
-    print(f"attached / unattached      {attached:8.3f} of the step rate, median of pairs")
-    print(f"ingest, one trainer        {ingest:8,.0f} steps/s, acknowledged")
+    result: dict[str, float] = {}
+    for measure in (measure_log, measure_attached, measure_ingest, measure_fleet, measure_viewers, measure_page):
+        with served():
+            result |= measure(quick)
+    if minutes:
+        with served() as server:
+            result |= measure_memory(server, minutes)
+    for name, value in result.items():
+        print(f"{name:36} {value:12,.3f}")
     print(json.dumps(result))
 
 
-def measure_log(steps: int) -> list[float]:
+def measure_log(quick: bool) -> dict[str, float]:
     """Microseconds of each run.log, its loss a tensor."""
     training = Training()
     run = clipcore.connect(training.clipper, name="log", url=URL)
-    took = []
+    took_us = []
     for _ in range(20):  # first calls compile, connect and fill caches
         training.step(run)
     loss = torch.tensor(1.5)
-    for _ in range(steps):
+    for _ in range(300 if quick else 3000):
         for parameter in training.model.parameters():
             parameter.grad = torch.empty_like(parameter).fill_(1e-3)
         stats = training.clipper.clip_()
         start = time.perf_counter()
         run.log(stats, loss=loss, lr=1e-4)
-        took.append((time.perf_counter() - start) * 1e6)
+        took_us.append((time.perf_counter() - start) * 1e6)
     run.finish()
-    return took
+    return spread("log_us", took_us)
 
 
-def measure_attached(rounds: int, steps: int) -> float:
+def measure_attached(quick: bool) -> dict[str, float]:
     """Step rate with run.log over the rate without, the median of alternating stretches."""
     training = Training()
     run = clipcore.connect(training.clipper, name="attached", url=URL)
+    rounds, steps = (3, 5) if quick else (30, 20)
 
     def stretch(watched: clipcore.Run | None) -> float:
         start = time.perf_counter()
@@ -108,11 +111,12 @@ def measure_attached(rounds: int, steps: int) -> float:
     stretch(run), stretch(None)
     pairs = [(stretch(None), stretch(run)) for _ in range(rounds)]
     run.finish()
-    return statistics.median(alone / watched for alone, watched in pairs)
+    return {"attached_over_unattached": statistics.median(alone / watched for alone, watched in pairs)}
 
 
-def measure_ingest(steps: int) -> float:
+def measure_ingest(quick: bool) -> dict[str, float]:
     """Acknowledged steps per second of a trainer whose gradients cost nothing."""
+    steps = 2_000 if quick else 50_000
     parameter = nn.Parameter(torch.zeros(4))
     parameter.grad = torch.ones(4)
     clipper = clipcore.Clipper([parameter], mode="off")
@@ -122,41 +126,117 @@ def measure_ingest(steps: int) -> float:
     for _ in range(steps):
         run.log(stats, loss=1.0)
     run.finish(timeout_s=120)
-    took = time.perf_counter() - start
-    stored = json.load(urllib.request.urlopen(f"{URL}/api/runs/{run.id}"))["seq"]
-    if stored != steps:
-        raise SystemExit(f"{steps - stored} of {steps} steps did not arrive")
-    return steps / took
+    took_s = time.perf_counter() - start
+    check_stored(run.id, steps)
+    return {"ingest_steps_per_s": steps / took_s}
 
 
-@contextmanager
-def server() -> Iterator[None]:
-    """A server process with an empty store."""
-    with tempfile.TemporaryDirectory() as directory:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "server", "serve"],
-            env=os.environ | {"CLIPCORE_PORT": str(PORT), "CLIPCORE_DATA_DIR": directory, "CLIPCORE_AUTOSTART": ""},
-            cwd=Path(__file__).parents[1],
-        )
-        try:
-            _wait_until_ready()
-            yield
-        finally:
-            process.terminate()
-            process.wait(10)
+def measure_fleet(quick: bool) -> dict[str, float]:
+    """What a hundred trainers deliver."""
+    found = Fleet(URL, TRAINERS, STEPS_PER_S, seconds=4 if quick else 30).result()
+    for run in found["runs"]:
+        check_stored(run, found["steps"])
+    return {
+        "fleet_steps_per_s": TRAINERS * found["steps"] / found["logging_s"],
+        "fleet_last_ack_s": found["delivering_s"],
+    }
 
 
-def _wait_until_ready() -> None:
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"{URL}/readyz")
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit(f"the server at {URL} did not start")
+def measure_viewers(quick: bool) -> dict[str, float]:
+    """How long messages take to a thousand viewers, without and with one that does not read."""
+    seconds = 3 if quick else 20
+    with connect(URL.replace("http", "ws", 1) + "/ws/train", compression=None, proxy=None) as socket:
+        feed = Feed(socket)
+        feed.send(rows=2000)  # so that snapshots are large, and a viewer that reads none of them is soon stuck
+        audience = Audience(URL, feed.run, VIEWERS)
+        feed.send_for(seconds)
+        alone = audience.latencies_ms()
+        with stalled(URL, feed.run):
+            audience = Audience(URL, feed.run, VIEWERS)
+            feed.send_for(seconds)
+            beside = audience.latencies_ms()
+    return {
+        "viewers_messages_per_s": len(alone) / VIEWERS / seconds,
+        **spread("viewers_ms", alone),
+        "viewers_beside_stalled_messages_per_s": len(beside) / VIEWERS / seconds,
+        **spread("viewers_beside_stalled_ms", beside),
+    }
+
+
+def measure_page(quick: bool) -> dict[str, float]:
+    """How long steps take to the screen."""
+    seconds = 6 if quick else 60
+    fleet = Fleet(URL, trainers=1, per_s=STEPS_PER_S, seconds=seconds)
+    with witness(URL) as page:
+        page.wait(seconds - 3)
+        frames = page.frames()
+    (run,) = fleet.result()["runs"]
+    stamps = get(f"/api/runs/{run}/series?metrics=time&points=100000")["columns"]["time"]
+    return spread("page_ms", latencies_ms(stamps, frames))
+
+
+def measure_memory(server: int, minutes: float) -> dict[str, float]:
+    """How much server and page grow under the fleet's load."""
+    fleet = Fleet(URL, TRAINERS, STEPS_PER_S, seconds=60 * minutes)
+    at_minutes, server_mb, page_mb = [], [], []
+    start = time.monotonic()
+    with witness(URL) as page:
+        while (now := (time.monotonic() - start) / 60) < minutes:
+            at_minutes.append(now)
+            server_mb.append(rss_mb(server))
+            page_mb.append(page.heap_mb())
+            page.wait(min(5.0, 6 * minutes))
+    found = fleet.result()
+    for run in found["runs"]:
+        check_stored(run, found["steps"])
+    first = sum(at < minutes / 6 for at in at_minutes)
+    return {
+        "server_mb": server_mb[-1],
+        "server_mb_per_minute": statistics.linear_regression(at_minutes[first:], server_mb[first:]).slope,
+        "page_mb": page_mb[-1],
+        "page_mb_per_minute": statistics.linear_regression(at_minutes[first:], page_mb[first:]).slope,
+    }
+
+
+class Feed:
+    """A trainer on the bare wire, whose rows carry the moment in which they are sent."""
+
+    run = "feed"
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._seq = 0
+        hello = {"type": "hello", "version": 1, "run": self.run, "name": self.run, "control": {}, "started": 0}
+        self._socket.send(json.dumps(hello))
+        self._socket.recv()
+
+    def send(self, rows: int = 1) -> None:
+        """Send rows and wait until they are acknowledged."""
+        names = ("norm", "clipped_norm", "coef", "clamped", "clamped_fraction", "threshold", "max_abs", "loss", "lr")
+        columns: dict[str, list[Any]] = {name: [0.5] * rows for name in names}
+        columns |= {"step": list(range(self._seq + 1, self._seq + rows + 1)), "mode": ["norm"] * rows}
+        columns["time"] = [time.time()] * rows
+        self._socket.send(json.dumps({"type": "steps", "seq": self._seq + 1, "columns": columns}))
+        self._socket.recv()
+        self._seq += rows
+
+    def send_for(self, seconds: float) -> None:
+        """Send rows at the rate."""
+        start = time.monotonic()
+        for sent in range(round(seconds * MESSAGES_PER_S)):
+            time.sleep(max(0.0, start + sent / MESSAGES_PER_S - time.monotonic()))
+            self.send()
+        time.sleep(1)  # the last one is on its way
+
+
+def spread(name: str, values: Sequence[float]) -> dict[str, float]:
+    """Median and 99th percentile."""
+    percentiles = statistics.quantiles(values, n=100)
+    return {f"{name}_p50": percentiles[49], f"{name}_p99": percentiles[98]}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few repetitions, to see that it works")
-    main(parser.parse_args().quick)
+    parser.add_argument("--minutes", type=float, default=0, help="how long to watch the memory; 0: not at all")
+    main(**vars(parser.parse_args()))

@@ -18,23 +18,20 @@ import argparse
 import json
 import multiprocessing
 import random
-import runpy
 import statistics
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
-from bench_stream import URL, server
-from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+from browser import chromium
+from playwright.sync_api import Browser, CDPSession, Page
+from served import URL, check_stored, served
 from torch import nn
 
 import clipcore
 
-BROWSER = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "e2e" / "browser.py"))
 STEPS_PER_S = 1000
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -79,7 +76,7 @@ def main(quick: bool, minutes: float, layers: int) -> None:
     """Measure, print a table, and one line of JSON."""
     steps, seconds = (20_000, 5.0) if quick else (1_000_000, 20.0)
     result: dict[str, Any] = {"finished_steps": steps, "layers": layers}
-    with server(), chromium() as browser:
+    with served(), chromium() as browser:
         result["first_paint_ms"] = measure_first_paint(browser, finished_run(steps))
         print(f"first paint         {result['first_paint_ms']:6.0f} ms of {steps:,} steps")
         with training(layers):
@@ -105,9 +102,7 @@ def finished_run(steps: int) -> str:
             stats = clipper.clip_()
         run.log(stats, loss=1.0 + random.random())
     run.finish(timeout_s=600)
-    stored = json.load(urllib.request.urlopen(f"{URL}/api/runs/{run.id}"))["seq"]
-    if stored != steps:
-        raise SystemExit(f"{steps - stored} of {steps} steps did not arrive")
+    check_stored(run.id, steps)
     return run.id
 
 
@@ -139,15 +134,6 @@ def training(layers: int) -> Iterator[None]:
     finally:
         process.terminate()
         process.join(10)
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """The browser that the tests use."""
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=BROWSER["installed"](), args=list(BROWSER["ARGUMENTS"]))
-        yield launched
-        launched.close()
 
 
 @contextmanager
