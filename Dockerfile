@@ -23,7 +23,6 @@ COPY --from=build /app /app
 ENV PATH=/app/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     CLIPCORE_HOST=0.0.0.0 \
-    CLIPCORE_ALLOW_REMOTE=1 \
     CLIPCORE_DATA_DIR=/data \
     CLIPCORE_AUTOSTART=charlm
 USER clipcore

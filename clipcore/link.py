@@ -20,6 +20,8 @@ from clipcore.outbox import Outbox
 from clipcore.wire import encode
 
 log = logging.getLogger("clipcore")
+_websockets_log = logging.getLogger("clipcore.websockets")
+_websockets_log.setLevel(logging.INFO)  # at DEBUG it would write every header down, the token's among them
 
 BATCH_INTERVAL_S = 0.05
 BACKOFF_S = (0.25, 5.0)  # first and longest wait between two tries
@@ -117,6 +119,7 @@ class Link(threading.Thread):
             self._url,
             additional_headers=self._headers,
             compression=None,
+            logger=_websockets_log,
             open_timeout=ANSWER_TIMEOUT_S,
             close_timeout=1.0,
             proxy=None if local else True,

@@ -124,6 +124,16 @@ def test_the_trainer_introduces_itself(server, trainer):
     assert server.headers["Authorization"] == "Bearer s3cret"
 
 
+def test_the_token_is_never_logged(server, caplog):
+    """Not even where a script lets everything be logged, the handshake's headers included."""
+    caplog.set_level(logging.DEBUG)
+    trainer = Trainer(server.url, token="s3cret")
+    server.wait_for("hello")
+    trainer.run.finish(timeout_s=1)
+    ours = [record for record in caplog.records if record.name != "websockets.server"]  # the scripted server's
+    assert not any("s3cret" in record.getMessage() for record in ours)
+
+
 def test_steps_arrive_with_their_numbers_and_metrics(server, trainer):
     """Rows carry what clip_() did and what the user logged, non-finite numbers as words."""
     trainer.step(of_norm=2.0, loss=torch.tensor(3.5), lr=0.1)
