@@ -56,8 +56,8 @@ export function boardView(board, store, frames, plotly) {
 
   const redraws = [
     ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log", "overlay"], plot === norm ? 100 : 160)),
-    redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 180),
-    redrawWhenSeen(whatif, frames, store, ["whatif", "view", "run", "draft", "rules", "connection"], 180),
+    redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], 160),
+    redrawWhenSeen(whatif, frames, store, ["whatif", "view", "run", "draft", "rules", "connection"], 160),
   ];
   return () => {
     palette = readPalette();
