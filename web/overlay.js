@@ -71,5 +71,5 @@ function missing({ view, abscissa, range }, { table, gaps }) {
  */
 async function fetchRows(store, run, range) {
   const rows = toColumns(await getSeries(run.info.id, { metrics: METRICS, ...range, points: POINTS }));
-  if (store.overlay.runs.some(({ info }) => info.id === run.info.id)) store.addOverlaid(run, rows);
+  if (rows.get("seq")?.length && store.overlay.runs.includes(run)) store.addOverlaid(run, rows);
 }

@@ -38,11 +38,10 @@ export class Overlay {
 /**
  * Take in what a run answered to a question for a range: all of its rows, or those that matter.
  * @param {Overlaid} run
- * @param {Columns} rows
+ * @param {Columns} rows  at least one
  */
 export function takeIn({ table, gaps }, rows) {
   const seqs = rows.get("seq") ?? new Float64Array(0);
-  if (seqs.length === 0) return;
   const last = seqs[seqs.length - 1];
   const lost = table.add(rows);
   if (lost) gaps.thinned(lost);
