@@ -4,14 +4,15 @@
    but the sign), INFINITE (the bits of infinity), WIDTH (elements in 64 bytes), SAFE_ABOVE and SAFE_BELOW (see below),
    LOOP(name) (a name of this type's own) and of these LOOP(with_sign).
 
-   Elements are taken by the tile: four to each of WIDTH lanes, which a compiler turns into four vectors. Adding up floats
-   in double costs more than all the rest, so the four are added in REAL, and only their sum in double: a norm is off by
+   Elements are taken by the tile: four rows of WIDTH lanes, which a compiler turns into four vectors. Adding up floats in
+   double costs more than all the rest, so a lane's four are added in REAL, and only their sum in double: a norm is off by
    2e-7 at the very worst, and by 1e-9 in practice. Where it would overflow or underflow, which the largest magnitude
-   tells, all is added up once more, in double. So float32 neither overflows nor loses its small elements.
+   tells, all is added up once more, in double. So float32 neither overflows nor loses its small elements. What is left of
+   a run in the end is taken row by row; elements that the last row lacks count as zeros.
 
    Magnitudes are ordered as integers: the order is that of the values with NaN above infinity, and it vectorises where
-   comparisons that honour NaN would not. `scale` and `square` are constants in every instance of a loop: a loop split in
-   two by a variable would stay scalar. So is `left`, but for the last tile, whose missing elements count as zeros. */
+   comparisons that honour NaN would not. `rows`, `scale` and `square` are constants in every instance of a loop: a loop
+   split in two by a variable would stay scalar. */
 
 enum { LOOP(TILE) = 4 * WIDTH };
 
@@ -77,14 +78,14 @@ static INLINE Tally LOOP(judged)(double sum, REAL largest, const STORED *x, int6
     return LOOP(measure_in_double)(x, n, square);
 }
 
-static INLINE void LOOP(scale_tile)(STORED *x, int left, REAL coef, const bool scale, const bool square, double *sums,
-                                    BITS *tops)
+static INLINE void LOOP(scale_tile)(STORED *x, const int rows, int left, REAL coef, const bool scale, const bool square,
+                                    double *sums, BITS *tops)
 {
 #pragma omp simd
     for (int lane = 0; lane < WIDTH; lane++) {
         REAL sum = 0;
         BITS top = tops[lane];
-        for (int k = 0; k < 4; k++) {
+        for (int k = 0; k < rows; k++) {
             int i = k * WIDTH + lane;
             REAL value = i < left ? x[i] : 0;
             if (scale && i < left)
@@ -105,9 +106,9 @@ static INLINE Tally LOOP(scale_by)(STORED *x, int64_t n, REAL coef, const bool s
     BITS tops[WIDTH] = {0};
     int64_t i = 0;
     for (; i + LOOP(TILE) <= n; i += LOOP(TILE))
-        LOOP(scale_tile)(x + i, LOOP(TILE), coef, scale, square, sums, tops);
-    if (i < n)
-        LOOP(scale_tile)(x + i, (int)(n - i), coef, scale, square, sums, tops);
+        LOOP(scale_tile)(x + i, 4, LOOP(TILE), coef, scale, square, sums, tops);
+    for (; i < n; i += WIDTH)
+        LOOP(scale_tile)(x + i, 1, (int)(n - i), coef, scale, square, sums, tops);
     return LOOP(judged)(LOOP(total)(sums), LOOP(largest)(tops), x, n, square);
 }
 
@@ -122,14 +123,14 @@ CLONES static Tally LOOP(scale)(STORED *x, int64_t n, REAL coef, bool square)
     return square ? LOOP(scale_by)(x, n, coef, true, true) : LOOP(scale_by)(x, n, coef, true, false);
 }
 
-static INLINE void LOOP(clamp_tile)(STORED *x, int left, REAL limit, REAL *saved, const bool square, double *before,
-                                    double *after, BITS *tops, BITS *changed)
+static INLINE void LOOP(clamp_tile)(STORED *x, const int rows, int left, REAL limit, REAL *saved, const bool square,
+                                    double *before, double *after, BITS *tops, BITS *changed)
 {
 #pragma omp simd
     for (int lane = 0; lane < WIDTH; lane++) {
         REAL read = 0, written = 0;
         BITS top = tops[lane], count = changed[lane];
-        for (int k = 0; k < 4; k++) {
+        for (int k = 0; k < rows; k++) {
             int i = k * WIDTH + lane;
             REAL value = i < left ? x[i] : 0;
             BITS key = LOOP(key)(value);
@@ -156,9 +157,9 @@ static INLINE Part LOOP(clamp_by)(STORED *x, int64_t n, REAL limit, REAL *saved,
     BITS tops[WIDTH] = {0}, changed[WIDTH] = {0};
     int64_t i = 0;
     for (; i + LOOP(TILE) <= n; i += LOOP(TILE))
-        LOOP(clamp_tile)(x + i, LOOP(TILE), limit, saved + i, square, before, after, tops, changed);
-    if (i < n)
-        LOOP(clamp_tile)(x + i, (int)(n - i), limit, saved + i, square, before, after, tops, changed);
+        LOOP(clamp_tile)(x + i, 4, LOOP(TILE), limit, saved + i, square, before, after, tops, changed);
+    for (; i < n; i += WIDTH)
+        LOOP(clamp_tile)(x + i, 1, (int)(n - i), limit, saved + i, square, before, after, tops, changed);
     REAL largest = LOOP(largest)(tops), bounded = largest > limit ? limit : largest;
     return (Part){
         .before = LOOP(judged)(LOOP(total)(before), largest, saved, n, square),

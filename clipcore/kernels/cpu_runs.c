@@ -14,7 +14,7 @@
 #else
 #define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
-#define INLINE inline __attribute__((always_inline))
+#define INLINE inline __attribute__((always_inline)) /* rows may be so short that calls would cost as much as they do */
 
 typedef float stored_f32 __attribute__((aligned(1), may_alias));
 #define REAL float
@@ -63,14 +63,14 @@ static int64_t block_of(Kind kind)
     return BLOCK / (kind == FLOAT64 ? 8 : 4);
 }
 
-void add_tally(Tally *into, Tally more)
+INLINE void add_tally(Tally *into, Tally more)
 {
     into->sum += more.sum;
     into->largest = into->largest > more.largest || isnan(into->largest) ? into->largest : more.largest;
     into->nonfinite += more.nonfinite;
 }
 
-void add_part(Part *into, Part more)
+INLINE void add_part(Part *into, Part more)
 {
     add_tally(&into->before, more.before);
     add_tally(&into->after, more.after);
@@ -129,7 +129,7 @@ static INLINE Tally scale_block(Run block, double coef, bool square)
     return measure_block(block, square); /* what rounding has left */
 }
 
-Tally run_measure(Run run, bool square)
+INLINE Tally run_measure(Run run, bool square)
 {
     Tally all = {0};
     for (int64_t first = 0; first < run.numel; first += block_of(run.kind))
@@ -137,7 +137,7 @@ Tally run_measure(Run run, bool square)
     return all;
 }
 
-Tally run_scale(Run run, double coef, bool square)
+INLINE Tally run_scale(Run run, double coef, bool square)
 {
     Tally all = {0};
     for (int64_t first = 0; first < run.numel; first += block_of(run.kind))
