@@ -72,7 +72,7 @@ element("#help-open").addEventListener("click", showHelp);
 keysView(element("#keys"), [
   bind("?", "this help", showHelp),
   bind(" ", "freeze the charts, or let them go on", () => store.toggleFrozen(), "space"),
-  bind("r", "all runs", () => runs.open()),
+  bind("r", "all runs: compare, repeat, rename, delete", () => runs.open()),
   bind("f", "follow the newest steps", () => store.look({ range: null })),
   bind("l", "logarithmic or linear norm axis", () => store.look({ log: !store.view.log })),
   bind("t", "steps or time along the x-axis", () => store.look({ unit: store.view.unit === "step" ? "time" : "step" })),
