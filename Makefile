@@ -21,9 +21,11 @@ check: .venv/dev.stamp node_modules/.stamp
 	$(BIN)/node node_modules/typescript/bin/tsc --project .
 	$(BIN)/python -m pytest --quiet tests/test_layers.py
 
-bench: .venv/dev.stamp
+bench: .venv/dev.stamp .venv/browser.stamp
+	$(PIP) --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/bench_clip.py
 	$(BIN)/python benchmarks/bench_stream.py
+	$(BIN)/python benchmarks/bench_history.py
 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
