@@ -20,7 +20,7 @@ def test_the_clipped_norm_is_the_norm_of_the_gradients(mode):
     """For `verify_steps` steps ||grad|| is computed anew in float64, and is what the clipper reports."""
     journal = train("charlm", steps=6, verify_steps=4, **mode)
     assert len(journal["verify_norm"]) == 4
-    assert journal["verify_norm"] == pytest.approx(journal["clipped_norm"][:4], rel=1e-9)
+    assert journal["verify_norm"] == pytest.approx(journal["clipped_norm"][:4], rel=1e-7)
     assert max(journal["coef"]) < 1
 
 
