@@ -110,8 +110,8 @@ static PyObject *py_measure(PyObject *Py_UNUSED(module), PyObject *args)
 }
 
 PyDoc_STRVAR(scale_doc, "scale(tensors, coef, norm, power, out) -> (left, written)\n\n"
-                        "Multiply tensor i by coef[i]; fill out, (n,), with the norms as written: norm[i] where coef[i]\n"
-                        "is 1. A negative coefficient fills with zeros.");
+                        "Multiply tensor i by coef[i], or all by coef, (1,); fill out, (n,), with the norms as written:\n"
+                        "norm[i] where the coefficient is 1. A negative coefficient fills with zeros.");
 
 static PyObject *py_scale(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -122,9 +122,10 @@ static PyObject *py_scale(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     bool done = false;
     double *coefs, *norms, *row;
-    if (doubles(coef, job.n, &coefs) && doubles(norm, job.n, &norms) && doubles(out, job.n, &row)) {
+    int64_t step;
+    if (doubles_of_each(coef, job.n, &coefs, &step) && doubles(norm, job.n, &norms) && doubles(out, job.n, &row)) {
         Py_BEGIN_ALLOW_THREADS
-        done = pass_scale(job.spans, job.n, coefs, power == POWER_TWO, job.parts);
+        done = pass_scale(job.spans, job.n, coefs, step, power == POWER_TWO, job.parts);
         Py_END_ALLOW_THREADS
         for (Py_ssize_t i = 0; i < job.n; i++)
             row[i] = job.parts[i].changed ? norm_of(&job.parts[i].after, power) : norms[i];

@@ -60,7 +60,7 @@ extern struct Pool {
 /* cpu_passes.c: over n tensors, adding to one Part for each. False when there is no memory for the chunk table; nothing
    has been read or written then. */
 bool pass_measure(const Span *spans, int64_t n, bool square, Part *parts);
-bool pass_scale(const Span *spans, int64_t n, const double *coef, bool square, Part *parts);
+bool pass_scale(const Span *spans, int64_t n, const double *coef, int64_t step, bool square, Part *parts);
 bool pass_clamp(const Span *spans, int64_t n, double limit, bool square, Part *parts);
 bool pass_clip_units(const Span *spans, const Span *weights, int64_t n, double clipping, double eps, Part *parts);
 bool pass_count_exponents(const Span *spans, int64_t n, int64_t every, int64_t counts[BINS]);

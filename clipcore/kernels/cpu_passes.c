@@ -24,6 +24,7 @@ struct Pass {
     Part (*visit)(const Pass *, const Chunk *);
     const Span *spans, *weights;
     const double *coef;
+    int64_t step; /* from one tensor's coefficient to the next one's; 0 if they share one */
     double limit, clipping, eps;
     bool square;
 
@@ -137,7 +138,7 @@ bool pass_measure(const Span *spans, int64_t n, bool square, Part *parts)
 static Part visit_scale(const Pass *pass, const Chunk *chunk)
 {
     Run run = run_of(pass, chunk);
-    double coef = pass->coef[chunk->tensor];
+    double coef = pass->coef[chunk->tensor * pass->step];
     Tally written = {0};
     if (coef < 0.0)
         memset(run.data, 0, (size_t)(run.numel * size_of(run.kind)));
@@ -146,11 +147,11 @@ static Part visit_scale(const Pass *pass, const Chunk *chunk)
     return (Part){.after = written, .changed = run.numel};
 }
 
-bool pass_scale(const Span *spans, int64_t n, const double *coef, bool square, Part *parts)
+bool pass_scale(const Span *spans, int64_t n, const double *coef, int64_t step, bool square, Part *parts)
 {
-    Pass pass = {.visit = visit_scale, .spans = spans, .coef = coef, .square = square};
+    Pass pass = {.visit = visit_scale, .spans = spans, .coef = coef, .step = step, .square = square};
     for (int64_t tensor = 0; tensor < n; tensor++)
-        if (coef[tensor] != 1.0)
+        if (coef[tensor * step] != 1.0)
             cut(&pass, tensor, 0, CHUNK, CHUNK);
     return run_pass(&pass, parts);
 }

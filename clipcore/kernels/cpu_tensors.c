@@ -185,6 +185,13 @@ bool doubles(PyObject *tensor, int64_t numel, double **data)
     return false;
 }
 
+bool doubles_of_each(PyObject *tensor, int64_t n, double **data, int64_t *step)
+{
+    Span span;
+    *step = read_span(tensor, &span) && span.run.numel == 1 ? 0 : 1;
+    return doubles(tensor, *step ? n : 1, data);
+}
+
 /* The type Tensors. */
 
 /* Takes the tuple and the spans, also when it fails. */

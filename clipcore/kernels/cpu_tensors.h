@@ -25,6 +25,9 @@ Tensors *as_tensors(PyObject *sequence);
 /* Points at the memory of a float64 tensor of exactly `numel` elements; or sets an error and returns false. */
 bool doubles(PyObject *tensor, int64_t numel, double **data);
 
+/* The same for n elements, *step = 1, or for one that stands for all of them, *step = 0. */
+bool doubles_of_each(PyObject *tensor, int64_t n, double **data, int64_t *step);
+
 PyObject *py_bind(PyObject *module, PyObject *args);
 PyObject *py_gather(PyObject *module, PyObject *parameters);
 extern const char bind_doc[], gather_doc[];
