@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import logging
 import math
-from collections import OrderedDict
+from collections import deque
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
@@ -72,7 +72,7 @@ class Access:
         #: Cookies do not tell ports of one host apart.
         self.cookie = f"clipcore-{settings.port}"
         self._guesses = Throttle(*GUESSES)
-        self._guessed: OrderedDict[bytes, None] = OrderedDict()
+        self._guessed: deque[bytes] = deque(maxlen=REMEMBERED_GUESSES)
         self._changes = Throttle(*CHANGES)
         self._trainers = Throttle(*TRAINERS)
 
@@ -123,18 +123,16 @@ class Access:
 
     def _check(self, client: str, given: str) -> Denial | None:
         """Why this is not taken for the token; one guess like another, but only so many at a time."""
-        if wait_s := self._guesses.wait_s(client):
-            return Denial(429, f"too many wrong tokens: wait {math.ceil(wait_s)} s", wait_s)
+        if denial := _too_many(self._guesses, client, "wrong tokens"):
+            return denial
         guess = _digest(given)
         if self._token and hmac.compare_digest(guess, _digest(self._token)):
             return None
         # A trainer that comes back with its old token for hours learns nothing, and must not lock its machine out.
         if guess not in self._guessed:
             self._guesses.count(client)
-            self._guessed[guess] = None
+            self._guessed.append(guess)
             log.warning("somebody at %s gave a wrong token", client)
-            if len(self._guessed) > REMEMBERED_GUESSES:
-                self._guessed.popitem(last=False)
         return Denial(401, "this is not the server's token (CLIPCORE_TOKEN)")
 
 
@@ -178,11 +176,16 @@ def client_of(connection: HTTPConnection) -> str:
 
 def _counted(throttle: Throttle, connection: HTTPConnection, what: str) -> Denial | None:
     client = client_of(connection)
-    if wait_s := throttle.wait_s(client):
-        return Denial(429, f"too many {what} from {client}: wait {math.ceil(wait_s)} s", wait_s)
+    if denial := _too_many(throttle, client, what):
+        return denial
     throttle.count(client)
     return None
 
 
+def _too_many(throttle: Throttle, client: str, what: str) -> Denial | None:
+    wait_s = throttle.wait_s(client)
+    return Denial(429, f"too many {what} from {client}: wait {math.ceil(wait_s)} s", wait_s) if wait_s else None
+
+
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).digest()
+    return hashlib.sha256(text.encode()).digest()

@@ -65,7 +65,7 @@ def _parquet(schema: Any, chunks: Iterable[Rows]) -> Iterator[bytes]:
 
     written = _Written()
     with ParquetWriter(written, schema) as writer:
-        tables = (Table.from_pydict({name: dict(rows)[name] for name in schema.names}, schema) for rows in chunks)
+        tables = (Table.from_pydict(dict(rows), schema) for rows in chunks)
         while group := list(islice(tables, CHUNKS_PER_GROUP)):
             writer.write_table(concat_tables(group))
             yield written.taken()

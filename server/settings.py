@@ -65,6 +65,13 @@ class Settings(BaseSettings):
             Authority.of_setting(name)
         return names
 
+    @field_validator("token")
+    @classmethod
+    def _fit_for_a_header(cls, token: str) -> str:
+        if token != token.strip() or not (token.isascii() and token.isprintable()):
+            raise ValueError("a token travels in a header: it must be printable ASCII without spaces at its ends")
+        return token
+
     @field_validator("trusted_proxies")
     @classmethod
     def _addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:

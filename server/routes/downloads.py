@@ -15,6 +15,7 @@ from server.protocol import LogEntry, Rows, RunInfo
 from server.report import METRICS, report
 from server.routes.page import plotly_file
 from server.routes.replies import HubOf, StoreOf, WireResponse
+from server.routes.runs import MAX_SEQ
 from server.store import Store
 
 Writer = Callable[[Sequence[str], Iterable[Rows]], Iterator[str] | Iterator[bytes]]
@@ -28,7 +29,6 @@ FORMATS: dict[str, tuple[Writer, str]] = {
 }
 #: Of a report: as many as a wide screen has pixels.
 REPORT_POINTS = 4000
-EVER = 2**53 - 1
 
 
 @router.get("/export")
@@ -63,7 +63,7 @@ async def report_page(run_id: str, hub: HubOf, store: StoreOf) -> Response:
     info, log = await _story(run_id, hub, store)
 
     def page() -> str:
-        found = store.series(run_id, METRICS, 0, EVER, REPORT_POINTS)
+        found = store.series(run_id, METRICS, 0, MAX_SEQ, REPORT_POINTS)
         return report(info, found, log, plotly_file().read_text())
 
     return HTMLResponse(await asyncio.to_thread(page), headers=_attachment(f"{run_id}.html"))

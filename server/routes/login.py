@@ -15,6 +15,9 @@ from server.sessions import LIFETIME_S
 
 router = APIRouter()
 
+#: What is longer is no login, and would take its time to be taken apart.
+MAX_FORM_BYTES = 4096
+
 AccessOf = Annotated[Access, Depends(access_of)]
 
 
@@ -44,7 +47,7 @@ async def log_in(request: Request, access: AccessOf) -> Response:
     """Take the token, give a cookie. It has no Path: a browser then keeps it to what lies beside the form."""
     if access.login == "nothing":
         return _to_page(request)
-    fields = parse_qs((await request.body()).decode(errors="replace"))
+    fields = parse_qs((await request.body())[:MAX_FORM_BYTES].decode(errors="replace"))
     session = access.log_in(request, fields.get("password", [""])[0].strip())
     if isinstance(session, Denial):
         return _form(session)

@@ -89,3 +89,11 @@ def test_without_pyarrow_the_extra_is_named(site, monkeypatch):
 def test_a_run_that_is_not_there_cannot_be_downloaded(site, path):
     """Each says so with 404."""
     assert site.http.get(f"/api/runs/none/{path}").status_code == 404
+
+
+def test_parquet_has_the_columns_that_were_known_when_it_began():
+    """A metric that is first logged while the file is being written does not upset it."""
+    chunks = [rows(1, 2, norm=[1.0, 2.0]), rows(3, 4, norm=[3.0, 4.0], late=[1.0, 1.0])]
+    table = parquet.read_table(io.BytesIO(b"".join(as_parquet(["norm"], chunks))))
+    assert table.column_names == ["seq", "step", "time", "mode", "norm"]
+    assert table["norm"].to_pylist() == [1.0, 2.0, 3.0, 4.0]

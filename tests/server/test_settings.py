@@ -83,6 +83,14 @@ def test_the_table_has_every_setting():
     assert table["CLIPCORE_PORT"][0] == "8420"
 
 
+@pytest.mark.parametrize("token", ["gehe\u00efm", "secret\n", " secret", "a\tb"])
+def test_a_token_fits_into_a_header(token):
+    """What no client could send is refused at once, and not shown."""
+    with pytest.raises(ValidationError) as refusal:
+        Settings(token=token)
+    assert "printable ASCII" in refusal.value.errors()[0]["msg"]
+
+
 def test_a_proxy_is_an_address():
     """Or a network of them; a name could be anybody's."""
     assert Settings(trusted_proxies="127.0.0.1, 10.0.0.0/8").trusted_proxies == ("127.0.0.1", "10.0.0.0/8")
