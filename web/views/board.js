@@ -38,7 +38,7 @@ export function boardView(board, store, frames, plotly) {
   const layers = new LayersView(find(board, "#layers", HTMLElement), store, makeChart);
   const key = new OverlayView(find(board, "#overlay", HTMLElement), store);
   const whatif = new WhatIfView(find(board, ".whatif", HTMLElement), store, makeChart);
-  for (const view of [...plots, layers]) imageMenu(view, store, find(view.element.parentElement ?? board, "h2", HTMLElement).innerText);
+  for (const view of [...plots, layers]) imageMenu(view, store, find(view.element.parentElement ?? board, "h2", HTMLElement).textContent ?? "");
   imageMenu(whatif, store, "Norms, and what another threshold would do");
 
   const read = () => {
