@@ -106,20 +106,30 @@ function meanShares(some, lowest, rows) {
   return means;
 }
 
+/** @typedef {{name: string, zero: number, over: number}} Loss  of a format */
+
 /**
  * What the formats would lose, in a sentence.
  * @param {Exponents} exponents
  * @returns {string}
  */
 export function lossWords(exponents) {
-  const lost = FORMATS.map((format) => ({ name: format.name, ...lostIn(exponents, format) }));
-  const zero = lost.filter((each) => each.zero > 0);
-  const over = lost.filter((each) => each.over > 0);
-  const whole = lost.filter((each) => each.zero + each.over === 0).map(({ name }) => name);
+  const losses = FORMATS.map((format) => ({ name: format.name, ...lostIn(exponents, format) }));
+  const whole = losses.filter(({ zero, over }) => zero + over === 0).map(({ name }) => name);
   return [
-    zero.map(({ name, zero: share }, i) => `${name}${i ? "" : " would flush"} ${percent(share)}${i ? "" : " of the elements to zero"}`).join(", "),
-    over.map(({ name, over: share }, i) => `${percent(share)} ${i ? "" : "are too large for "}${name}`).join(", "),
+    shareList(losses, "zero", ({ name, zero }) => `${name} would flush ${percent(zero)} of the elements to zero`),
+    shareList(losses, "over", ({ name, over }) => `${percent(over)} are too large for ${name}`),
     whole.length ? `${whole.join(", ")} can hold all` : "",
     exponents.every > 1 ? `sampled: 1 block in ${count(exponents.every)}` : "",
   ].filter(Boolean).join("; ");
+}
+
+/**
+ * @param {Loss[]} losses
+ * @param {"zero" | "over"} kind
+ * @param {(loss: Loss) => string} clause  for the first one; the others follow it with their numbers alone
+ */
+function shareList(losses, kind, clause) {
+  const some = losses.filter((loss) => loss[kind] > 0);
+  return some.map((loss, i) => (i ? `${loss.name} ${percent(loss[kind])}` : clause(loss))).join(", ");
 }

@@ -148,7 +148,7 @@ export class WhatIfView {
    * @param {Foresight} whatif
    */
   #tried({ question, effect }) {
-    return question.rule?.mode === this.#mode && this.#store.draft ? effect : null;
+    return question.rule?.mode === this.#mode && this.#store.draft && effect?.steps ? effect : null;
   }
 
   /**
