@@ -21,7 +21,7 @@ function scene(steps, columns, mode = "norm", log = []) {
   const seq = Float64Array.from({ length: steps }, (_, i) => i + 1);
   const table = new StepTable();
   table.add(new Map([["seq", seq], ["step", seq], ...Object.entries(columns).map(([name, f]) => /** @type {const} */ ([name, seq.map(f)]))]));
-  return { table, abscissa: abscissa("step", table, steps), range: [1, steps], mode, log, smooth: false, others: [] };
+  return { table, abscissa: abscissa("step", table, steps), range: [1, steps], mode, log, smooth: false, runs: [] };
 }
 
 /**
@@ -134,14 +134,15 @@ test("no label runs into the next mark's label, on whichever side that is", () =
 });
 
 test("beside other runs each chart shows one line of each, the run on show on top, and its threshold", () => {
-  const beside = /** @type {const} */ ({ role: "run1", name: "charlm a1b2" });
-  const { table, abscissa: { column: x } } = scene(80, { norm: () => 40, coef: () => 0.5, loss: () => 3, clamped: () => 0 });
-  const both = { ...scene(100, { norm: () => 2, threshold: () => 1, coef: () => 1, loss: () => 5 }), others: [{ ...beside, table, x }] };
+  const shown = scene(100, { norm: () => 2, threshold: () => 1, coef: () => 1, loss: () => 5 });
+  const scenes = [shown, scene(80, { norm: () => 40, coef: () => 0.5, loss: () => 3, clamped: () => 0 })];
+  const runs = scenes.map(({ table, abscissa: { column } }, i) => ({ id: `a${i}`, role: /** @type {const} */ (`run${i}`), name: `charlm ${i}`, table, x: column }));
+  const both = { ...shown, runs };
   const norm = normFigure(both, WIDTH, true);
   assert.deepEqual(norm.lines.map(({ role }) => role), ["run1", "run0", "threshold"]);
   assert.deepEqual([norm.lines[0]?.x.at(-1), norm.lines[1]?.x.at(-1)], [80, 100]);
   assert.ok(norm.y.hi > 40);
   for (const figure of [coefFigure(both, WIDTH), lossFigure(both, WIDTH)]) assert.deepEqual(figure.lines.map(({ role }) => role), ["run1", "run0"]);
   const smoothed = lossFigure({ ...both, smooth: true }, WIDTH);
-  assert.deepEqual([smoothed.faint, ...smoothed.lines.map(({ name }) => name)], [false, "charlm a1b2", "this run"]);
+  assert.deepEqual([smoothed.faint, ...smoothed.lines.map(({ name }) => name)], [false, "charlm 1", "charlm 0"]);
 });

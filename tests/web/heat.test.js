@@ -8,7 +8,7 @@ import { StepTable } from "../../web/lib/table.js";
 const SIZE = { width: 400, height: 120 };
 
 /** @type {import("../../web/lib/figures.js").Scene} */
-const scene = { table: new StepTable(), abscissa: abscissa("step", new StepTable(), 0), range: [1, 100], mode: "norm", log: [], smooth: false, others: [] };
+const scene = { table: new StepTable(), abscissa: abscissa("step", new StepTable(), 0), range: [1, 100], mode: "norm", log: [], smooth: false, runs: [] };
 
 /**
  * @param {number} step

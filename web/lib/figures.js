@@ -35,10 +35,10 @@ import { smooth } from "./smooth.js";
  * @property {string} mode  the clipper's, now
  * @property {import("./wire.js").LogEntry[]} log
  * @property {boolean} smooth  draw averages over the raw lines
- * @property {Beside[]} others  runs to compare with; then a chart shows one line of each run, in the run's colour
+ * @property {Run[]} runs  where there are several, the one on show first: a chart then shows one line of each, in its colour
  */
 
-/** @typedef {{role: Role, name: string, table: StepTable, x: Float64Array}} Beside  a run, and where its steps lie */
+/** @typedef {{id: string, role: Role, name: string, table: StepTable, x: Float64Array}} Run  x: where its steps lie */
 
 /** @typedef {{role: Role, name: string}} Source  a column and how it is drawn */
 
@@ -111,14 +111,13 @@ class Rows {
  * One metric of every run, the one on show on top.
  * @param {Scene} scene
  * @param {number} width  px
- * @param {string} name
+ * @param {string} metric
  * @returns {Line[]}
  */
-function runLines(scene, width, name) {
-  const shown = { role: /** @type {const} */ ("run0"), name: "this run", table: scene.table, x: scene.abscissa.column };
-  return [...scene.others, shown].map(({ role, name: run, table, x }) => {
+function runLines(scene, width, metric) {
+  return scene.runs.toReversed().map(({ role, name, table, x }) => {
     const rows = new Rows({ ...scene, table, abscissa: { ...scene.abscissa, column: x } }, width);
-    return { ...(scene.smooth ? rows.trend(name, role) : rows.line({ role, name })), name: run };
+    return { ...(scene.smooth ? rows.trend(metric, role) : rows.line({ role, name: metric })), name };
   });
 }
 
@@ -134,7 +133,7 @@ export function normFigure(scene, width, log) {
   const after = rows.line({ role: "after", name: "clipped_norm" });
   const before = rows.line({ role: "before", name: "norm" });
   const threshold = rows.line({ role: "threshold", name: "threshold" }, true);
-  const several = scene.others.length > 0;
+  const several = scene.runs.length > 0;
   const lines = several ? [...runLines(scene, width, "norm"), threshold] : [after, before, threshold];
   // clip_value bounds elements, not the norm: it is the largest element that it has to be compared with.
   if (scene.mode === "value" && !several) lines.splice(2, 0, rows.line({ role: "largest", name: "max_abs" }));
@@ -153,7 +152,7 @@ export function normFigure(scene, width, log) {
  */
 export function coefFigure(scene, width) {
   const rows = new Rows(scene, width);
-  const lines = scene.others.length ? runLines(scene, width, "coef") : [rows.line({ role: "coef", name: "coef" })];
+  const lines = scene.runs.length ? runLines(scene, width, "coef") : [rows.line({ role: "coef", name: "coef" })];
   const y = { type: /** @type {const} */ ("linear"), lo: 0, hi: 1.2, ticks: linearTicks(0, 1, 4) };
   return { ...frame(scene, width), y, lines, crosses: rows.crosses("coef"), note: "", faint: false };
 }
@@ -166,7 +165,7 @@ export function coefFigure(scene, width) {
  */
 export function clampedFigure(scene, width) {
   const rows = new Rows(scene, width);
-  const lines = scene.others.length ? runLines(scene, width, "clamped") : [rows.line({ role: "clamped", name: "clamped" })];
+  const lines = scene.runs.length ? runLines(scene, width, "clamped") : [rows.line({ role: "clamped", name: "clamped" })];
   const none = scene.mode !== "value" && lines.every(({ y }) => y.every((value) => value === 0));
   const axis = linearAxis(lines.map((line) => line.y), { fromZero: true });
   const y = none ? { ...axis, ticks: [] } : axis;
@@ -189,7 +188,7 @@ function whyNothingIsClamped(mode) {
  */
 export function lossFigure(scene, width) {
   const rows = new Rows(scene, width);
-  const several = scene.others.length > 0;
+  const several = scene.runs.length > 0;
   const lines = several ? runLines(scene, width, "loss") : lossSources(scene.table).map((source) => rows.line(source));
   if (scene.smooth && lines.length && !several) lines.push(rows.trend("loss"));
   const axis = linearAxis(lines.map((line) => line.y));

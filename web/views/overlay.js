@@ -1,15 +1,11 @@
 /** The key of the runs that share the charts: each one's colour, name and numbers at the crosshair. */
 
 import { nearest } from "../lib/decimate.js";
-import { runTitle } from "../lib/format.js";
-import { alongside } from "../lib/overlay.js";
 import { make, setText } from "./dom.js";
-import { valueWords } from "./plots.js";
+import { runsOn, valueWords } from "./plots.js";
 
 /** @typedef {import("../store.js").Store} Store */
-/** @typedef {import("../lib/table.js").StepTable} StepTable */
-/** @typedef {import("../lib/wire.js").RunInfo} RunInfo */
-/** @typedef {{info: RunInfo, table: StepTable, x: Float64Array}} Shown */
+/** @typedef {import("../lib/figures.js").Run} Run */
 
 /** The columns that are told of each run. */
 const NUMBERS = ["threshold", "norm", "loss"];
@@ -36,8 +32,8 @@ export class OverlayView {
    * @param {number} step  NaN: each run's newest
    */
   read(step) {
-    const runs = this.#runs();
-    const made = runs.map(({ info }) => runTitle(info)).join();
+    const runs = runsOn(this.#store);
+    const made = runs.map(({ id, name }) => `${id} ${name}`).join();
     if (made !== this.#made) this.#make(runs);
     this.#made = made;
     const place = this.#store.abscissa.at(step);
@@ -48,33 +44,26 @@ export class OverlayView {
     });
   }
 
-  /** @returns {Shown[]} the one on show first; none when it is alone */
-  #runs() {
-    const { run, table, overlay, abscissa, view } = this.#store;
-    if (!run || overlay.runs.length === 0) return [];
-    return [{ info: run, table, x: abscissa.column }, ...overlay.runs.map((other) => ({ ...other, x: alongside(view.unit, other.table, abscissa) }))];
-  }
-
-  /** @param {Shown[]} runs */
+  /** @param {Run[]} runs */
   #make(runs) {
     this.#list.hidden = runs.length === 0;
     this.#values = runs.map(() => NUMBERS.map(() => make("b")));
-    this.#list.replaceChildren(...runs.map(({ info }, i) => {
+    this.#list.replaceChildren(...runs.map((run, i) => {
       const numbers = NUMBERS.flatMap((label, j) => [`${label} `, this.#values[i][j]]);
-      const swatch = make("i", { class: `swatch run${i}` });
-      if (i === 0) return make("li", {}, swatch, make("strong", {}, runTitle(info)), ...numbers);
-      return make("li", {}, swatch, this.#exchange(info), ...numbers, this.#remove(info));
+      const swatch = make("i", { class: `swatch ${run.role}` });
+      if (i === 0) return make("li", {}, swatch, make("strong", {}, run.name), ...numbers);
+      return make("li", {}, swatch, this.#exchange(run), ...numbers, this.#remove(run));
     }));
   }
 
-  /** @param {RunInfo} info */
-  #exchange(info) {
-    const button = make("button", { type: "button", class: "quiet", title: "Show this run, and the one on show beside it" }, runTitle(info));
-    button.addEventListener("click", () => this.#store.exchange(info.id));
+  /** @param {Run} run */
+  #exchange({ id, name }) {
+    const button = make("button", { type: "button", class: "quiet", title: "Show this run, and the one on show beside it" }, name);
+    button.addEventListener("click", () => this.#store.exchange(id));
     return button;
   }
 
-  /** @param {RunInfo} info */
+  /** @param {Run} run */
   #remove({ id, name }) {
     const button = make("button", { type: "button", class: "quiet icon", title: "Take it off the charts", "aria-label": `Take ${name} off the charts` }, "×");
     button.addEventListener("click", () => this.#store.compare(this.#store.view.others.filter((other) => other !== id)));

@@ -57,10 +57,20 @@ const PLOTS = [
  */
 export function sceneOf(store) {
   const { table, abscissa, range, log, run, view } = store;
-  const others = store.overlay.runs.map(({ info, table }, i) => (
-    { role: /** @type {const} */ (`run${i + 1}`), name: runTitle(info), table, x: alongside(view.unit, table, abscissa) }
-  ));
-  return { table, abscissa, range, mode: String(run?.control.mode ?? ""), log, smooth: view.smooth, others };
+  return { table, abscissa, range, mode: String(run?.control.mode ?? ""), log, smooth: view.smooth, runs: runsOn(store) };
+}
+
+/**
+ * The runs that share the charts, the one on show first; none when it is alone.
+ * @param {Store} store
+ * @returns {import("../lib/figures.js").Run[]}
+ */
+export function runsOn({ run, table, overlay, abscissa, view }) {
+  if (!run || overlay.runs.length === 0) return [];
+  const others = overlay.runs.map((other) => ({ ...other, x: alongside(view.unit, other.table, abscissa) }));
+  return [{ info: run, table, x: abscissa.column }, ...others].map(
+    ({ info, table, x }, i) => ({ id: info.id, role: /** @type {const} */ (`run${i}`), name: runTitle(info), table, x }),
+  );
 }
 
 /**
