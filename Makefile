@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-BUILT  := pyproject.toml setup.py constraints.txt clipcore/kernels/cpu.c
+BUILT  := pyproject.toml setup.py constraints.txt $(wildcard clipcore/kernels/*.[ch])
 
 .PHONY: run test check bench format clean
 
@@ -26,6 +26,7 @@ bench: .venv/dev.stamp .venv/browser.stamp
 	$(BIN)/python benchmarks/bench_clip.py
 	$(BIN)/python benchmarks/bench_stream.py
 	$(BIN)/python benchmarks/bench_history.py
+	$(BIN)/python benchmarks/bench_web.py
 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
