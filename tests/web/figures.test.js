@@ -133,9 +133,9 @@ test("no label runs into the next mark's label, on whichever side that is", () =
   ]);
 });
 
-test("beside other runs each chart shows one line of each, the run on show on top, and its threshold", () => {
+test("beside other runs each chart shows one line of each, the run on show on top, its threshold, and every run's crosses", () => {
   const shown = scene(100, { norm: () => 2, threshold: () => 1, coef: () => 1, loss: () => 5 });
-  const scenes = [shown, scene(80, { norm: () => 40, coef: () => 0.5, loss: () => 3, clamped: () => 0 })];
+  const scenes = [shown, scene(80, { norm: () => 40, coef: () => 0.5, loss: (s) => (s === 70 ? NaN : 3), clamped: () => 0 })];
   const runs = scenes.map(({ table, abscissa: { column } }, i) => ({ id: `a${i}`, role: /** @type {const} */ (`run${i}`), name: `charlm ${i}`, table, x: column }));
   const both = { ...shown, runs };
   const norm = normFigure(both, WIDTH, true);
@@ -143,6 +143,7 @@ test("beside other runs each chart shows one line of each, the run on show on to
   assert.deepEqual([norm.lines[0]?.x.at(-1), norm.lines[1]?.x.at(-1)], [80, 100]);
   assert.ok(norm.y.hi > 40);
   for (const figure of [coefFigure(both, WIDTH), lossFigure(both, WIDTH)]) assert.deepEqual(figure.lines.map(({ role }) => role), ["run1", "run0"]);
+  assert.deepEqual([...lossFigure(both, WIDTH).crosses], [70]);
   const smoothed = lossFigure({ ...both, smooth: true }, WIDTH);
   assert.deepEqual([smoothed.faint, ...smoothed.lines.map(({ name }) => name)], [false, "charlm 1", "charlm 0"]);
 });

@@ -108,6 +108,15 @@ class Rows {
 }
 
 /**
+ * @param {Scene} scene
+ * @param {Run} run  one of its runs
+ * @param {number} width  px
+ */
+function rowsOf(scene, { table, x }, width) {
+  return new Rows({ ...scene, table, abscissa: { ...scene.abscissa, column: x } }, width);
+}
+
+/**
  * One metric of every run, the one on show on top.
  * @param {Scene} scene
  * @param {number} width  px
@@ -115,10 +124,22 @@ class Rows {
  * @returns {Line[]}
  */
 function runLines(scene, width, metric) {
-  return scene.runs.toReversed().map(({ role, name, table, x }) => {
-    const rows = new Rows({ ...scene, table, abscissa: { ...scene.abscissa, column: x } }, width);
-    return { ...(scene.smooth ? rows.trend(metric, role) : rows.line({ role, name: metric })), name };
+  return scene.runs.toReversed().map((run) => {
+    const rows = rowsOf(scene, run, width);
+    const line = scene.smooth ? rows.trend(metric, run.role) : rows.line({ role: run.role, name: metric });
+    return { ...line, name: run.name };
   });
+}
+
+/**
+ * Where a metric is non-finite, in any of the runs.
+ * @param {Scene} scene
+ * @param {number} width  px
+ * @param {string} metric
+ */
+function crossesOf(scene, width, metric) {
+  if (scene.runs.length === 0) return new Rows(scene, width).crosses(metric);
+  return Float64Array.from(scene.runs.flatMap((run) => [...rowsOf(scene, run, width).crosses(metric)]));
 }
 
 /**
@@ -141,7 +162,7 @@ export function normFigure(scene, width, log) {
   const norms = lines.filter((line) => line !== threshold).map(({ y }) => y);
   const values = [...norms, near(threshold.y, norms)];
   const y = log ? logAxis(values) : linearAxis(values, { fromZero: true, wanted: 6 });
-  return { ...frame(scene, width), y, lines, crosses: rows.crosses("norm"), note: "", faint: scene.smooth && !several };
+  return { ...frame(scene, width), y, lines, crosses: crossesOf(scene, width, "norm"), note: "", faint: scene.smooth && !several };
 }
 
 /**
@@ -154,7 +175,7 @@ export function coefFigure(scene, width) {
   const rows = new Rows(scene, width);
   const lines = scene.runs.length ? runLines(scene, width, "coef") : [rows.line({ role: "coef", name: "coef" })];
   const y = { type: /** @type {const} */ ("linear"), lo: 0, hi: 1.2, ticks: linearTicks(0, 1, 4) };
-  return { ...frame(scene, width), y, lines, crosses: rows.crosses("coef"), note: "", faint: false };
+  return { ...frame(scene, width), y, lines, crosses: crossesOf(scene, width, "coef"), note: "", faint: false };
 }
 
 /**
@@ -194,7 +215,7 @@ export function lossFigure(scene, width) {
   const axis = linearAxis(lines.map((line) => line.y));
   const y = lines.length ? axis : { ...axis, ticks: [] };
   const note = lines.length ? "" : "No loss is logged: run.log(stats, loss=loss)";
-  return { ...frame(scene, width), y, lines, crosses: rows.crosses("loss"), note, faint: scene.smooth && !several };
+  return { ...frame(scene, width), y, lines, crosses: crossesOf(scene, width, "loss"), note, faint: scene.smooth && !several };
 }
 
 /**
