@@ -38,6 +38,11 @@ test("the colour of coefficients spans 0 to 1, that of others their values", () 
   assert.deepEqual([layersHeat(scene, SIZE, { ...shown, measure: "coefs" }).colour.lo, layersHeat(scene, SIZE, { ...shown, measure: "norms" }).colour.type], [0, "log"]);
 });
 
+test("shares are labelled as percentages", () => {
+  const { colour } = layersHeat(scene, SIZE, { pictures: [picture(1, [0.5, 0.002])], measure: "shares", layers: [0, 1] });
+  assert.ok(colour.ticks.every(({ value, label }) => label === `${Number((value * 100).toPrecision(6))} %`));
+});
+
 test("what a format cannot hold is a band from its least or largest number to the end of the axis", () => {
   const counted = { first: 127 - 20, counts: Array(31).fill(1), zeros: 0, every: 1 };
   const { y, bands } = exponentsHeat(scene, SIZE, [picture(1, [], counted)]);

@@ -55,7 +55,7 @@ export function layersHeat(scene, { width, height }, { pictures, measure, layers
     grid,
     perRow,
     nan: "bad",
-    colour: measure === "coefs" ? { type: "linear", lo: 0, hi: 1, ticks: linearTicks(0, 1, COLOUR_TICKS) } : colourAxis(grid, tick),
+    colour: measure === "coefs" ? { type: "linear", lo: 0, hi: 1, ticks: linearTicks(0, 1, COLOUR_TICKS) } : colourAxis(grid, measure === "shares" ? percentage : tick),
     bands: [],
   };
 }
@@ -77,9 +77,14 @@ export function exponentsHeat(scene, { width, height }, pictures) {
     rows: grid.map((_, row) => lowest + row + 0.5),
     grid,
     nan: "empty",
-    colour: colourAxis(grid, (share) => `${tick(share * 100)} %`),
+    colour: colourAxis(grid, percentage),
     bands: grid.length ? bandsOf(y) : [],
   };
+}
+
+/** @param {number} share */
+function percentage(share) {
+  return `${tick(share * 100)} %`;
 }
 
 /**

@@ -81,8 +81,9 @@ export class LayersView {
   }
 
   draw() {
-    const pictures = within(this.#store.layers.pictures, this.#store.range);
     const measure = this.#measure;
+    const known = measure !== "shares" || this.#sized;
+    const pictures = known ? within(this.#store.layers.pictures, this.#store.range) : [];
     if (measure === null) this.#drawExponents(pictures);
     else if (this.#chosen === null) this.#drawAll(pictures, measure);
     else this.#drawOne(pictures, measure, this.#chosen);
@@ -110,6 +111,11 @@ export class LayersView {
   get #measure() {
     const { subject } = this.#store.view;
     return subject === "exponents" ? null : subject;
+  }
+
+  /** How many elements each layer has is known; runs of old recordings do not say. */
+  get #sized() {
+    return (this.#store.run?.sizes.length ?? 0) > 0;
   }
 
   /** The one layer on show; null for all. */
@@ -163,7 +169,8 @@ export class LayersView {
   #whyEmpty(pictures) {
     const { find: words } = this.#store.view;
     if (words && this.#layers.length === 0) return `No layer's name has "${words}"`;
-    return pictures ? "" : "No layers were recorded in these steps";
+    if (pictures) return "";
+    return this.#measure === "shares" && !this.#sized ? "How many elements each layer has was not recorded" : "No layers were recorded in these steps";
   }
 
   /**
