@@ -109,7 +109,7 @@ def _layout(marks: Iterable[LogEntry], *, log_axis: bool) -> dict[str, Any]:
         for entry in marks
     ]
     axis = {"gridcolor": "--hairline", "linecolor": "--hairline", "zeroline": False}
-    scale = {"type": "log", "dtick": "D2", "exponentformat": "power"} if log_axis else {"type": "linear"}
+    scale = {"type": "log", "nticks": 8, "exponentformat": "power"} if log_axis else {"type": "linear"}
     return {
         "shapes": lines,
         "xaxis": axis | {"title": {"text": "step"}, "tickformat": ",d"},
