@@ -95,6 +95,10 @@ class Access:
         """Whether the request comes from a browser that has a session."""
         return self._sessions.holds(connection.cookies.get(self.cookie, ""))
 
+    def has_lost_session(self, connection: HTTPConnection) -> bool:
+        """Whether a browser that is connected may not watch any more, for its session has ended meanwhile."""
+        return not (self._public_view or "authorization" in connection.headers or self.is_logged_in(connection))
+
     def viewing(self, connection: HTTPConnection) -> Denial | None:
         """Why this client may not watch; None if it may."""
         return None if self._public_view else self._identified(connection)

@@ -10,7 +10,7 @@ from server.access import Access
 from server.fanout import Channel
 from server.live import Position
 from server.news import Texts
-from server.peer import TRY_AGAIN_LATER, BadMessageError, GoneError, Peer
+from server.peer import POLICY_VIOLATION, TRY_AGAIN_LATER, BadMessageError, GoneError, Peer
 from server.protocol import (
     Applied,
     CommandMessage,
@@ -128,6 +128,9 @@ class Viewer(Peer):
         while True:
             await self._awake.wait()
             self._awake.clear()
+            if self._access.has_lost_session(self._socket):
+                await self.close(POLICY_VIOLATION, "you have been logged out")
+                raise GoneError(f"{self.name} has been logged out")
             while not self._answers.empty():
                 await self.send(self._answers.get_nowait())
             if self._subscription is not None:

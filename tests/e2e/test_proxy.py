@@ -77,7 +77,7 @@ def test_the_page_works_below_a_path(proxied, open_page):
         page.get_by_test_id("apply").click()
         control = trainer.obey(1, 51, {"mode": "norm", "max_norm": 0.5}, {"max_norm": [1.0, 0.5]})
         assert control["patch"] == {"max_norm": 0.5}
-        page.locator("[data-testid=applied-step][data-step=\"51\"]").wait_for()
+        page.locator('[data-testid=applied-step][data-step="51"]').wait_for()
 
         page.get_by_role("button", name="Log out").click()
         page.wait_for_url(f"{prefix}login*")

@@ -5,11 +5,11 @@ from http.cookies import SimpleCookie
 
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from server import access
-from tests.server.site import ViewerWire
+from tests.server.site import ViewerWire, steps
 
 TOKEN = "correct horse"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -168,6 +168,25 @@ def test_a_viewer_that_logged_out_may_not_steer_any_more(open_):
         open_.http.post("/logout")
         viewer.send({"type": "control", "run": "none", "id": "1", "patch": {"max_norm": 1}})
         assert "CLIPCORE_TOKEN" in viewer.wait("rejected")["reason"]
+
+
+def test_a_viewer_that_logged_out_is_shown_nothing_more(closed):
+    """Where watching needs the login, the next news end its connection instead of reaching it; a script's goes on."""
+    trainer = closed.trainer(**BEARER)
+    trainer.start("r1")
+    script = closed.viewer(**BEARER)
+    script.subscribe("r1")
+    cookie = log_in(closed).headers["set-cookie"].partition(";")[0]
+    with closing(ViewerWire(closed.url, {"Cookie": cookie})) as viewer:
+        viewer.subscribe("r1")
+        trainer.commit(steps(1, 1))
+        assert viewer.rows_until(1) == [1]
+        closed.http.post("/logout")
+        trainer.commit(steps(2, 2))
+        assert "logged out" in viewer.wait("error")["reason"]
+        with pytest.raises(ConnectionClosed):
+            viewer.receive()
+    assert script.rows_until(2) == [1, 2]
 
 
 @pytest.mark.parametrize("path", ["/login", "/logout", "/api/runs/none/control", "/api/workers"])
