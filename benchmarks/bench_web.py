@@ -93,12 +93,11 @@ def main(quick: bool, minutes: float, layers: int) -> None:
 def finished_run(steps: int) -> str:
     """The id of a run of so many steps, all of them acknowledged."""
     parameter = nn.Parameter(torch.zeros(4))
-    parameter.grad = torch.ones(4)
     clipper = clipcore.Clipper([parameter], mode="norm", max_norm=1.0)
     run = clipcore.connect(clipper, name="finished", url=URL)
     for step in range(steps):
         if step % 100 == 0:
-            parameter.grad.fill_(random.lognormvariate(-0.7, 0.5))
+            parameter.grad = torch.full((4,), random.lognormvariate(-0.7, 0.5))
             stats = clipper.clip_()
         run.log(stats, loss=1.0 + random.random())
     run.finish(timeout_s=600)
@@ -110,15 +109,14 @@ def feed(layers: int) -> None:
     """Train at STEPS_PER_S until killed: what is logged differs from step to step, as gradients do."""
     torch.set_num_threads(1)
     model = nn.ParameterList(nn.Parameter(torch.zeros(16)) for _ in range(layers))
-    for parameter in model:
-        parameter.grad = torch.rand(16)
     clipper = clipcore.Clipper(model, mode="norm", max_norm=float(layers) ** 0.5)
     run = clipcore.connect(clipper, name="live", url=URL)
     start = time.monotonic()
-    stats = clipper.clip_()
-    for step in range(1, 10**9):
+    for step in range(10**9):
         if step % max(1, layers // 50) == 0:  # a pass over many layers takes longer than a step may
-            model[step % layers].grad = torch.rand(16) * random.lognormvariate(0, 1)
+            gradients = torch.rand(layers, 16).mul_(random.lognormvariate(0, 1))
+            for parameter, gradient in zip(model, gradients, strict=True):
+                parameter.grad = gradient
             stats = clipper.clip_()
         run.log(stats, loss=1.0 + random.random())
         time.sleep(max(0.0, start + step / STEPS_PER_S - time.monotonic()))
