@@ -69,6 +69,7 @@ def requests_of(operation, run):
     return st.one_of([operation.as_strategy(mode, **given) for mode in GenerationMode for given in fixed])
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # schemathesis' own strategies do, now and then
 def test_no_request_makes_the_server_fail(trained):
     """Requests made from /openapi.json, kept to it or not, with the token or not, never get a 5xx."""
     site, run = trained
