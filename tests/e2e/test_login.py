@@ -31,7 +31,8 @@ def test_watching_may_be_open_and_steering_needs_the_login(make_server, open_pag
         page.get_by_role("link", name="Log in").click()
         log_in(page)
         page.wait_for_url(re.compile(r"\?run=r1"))
-        page.wait_for_function("() => !document.querySelector('[data-testid=max-norm]').disabled")
+        page.locator("[data-testid=connection][data-state=live]").wait_for()
+        assert knob.is_enabled()
         assert page.get_by_role("link", name="Log in").is_hidden()
 
     server.kill()
