@@ -28,6 +28,7 @@
 const LINES = {
   before: { width: 1 },
   after: { width: 2 },
+  cut: { width: 1.5 },
   threshold: { width: 1.5, dash: "6px,4px", shape: "hv" },
   largest: { width: 1, dash: "1px,3px" },
   coef: { width: 1.25 },
@@ -49,7 +50,7 @@ const LINES = {
 export const COLOURS = ["ground", "ink", "muted", "hairline", "bad", ...Object.keys(LINES)];
 
 /** Lines that go faint behind a trend. */
-const RAW = ["before", "after", "loss"];
+const RAW = ["cut", "before", "after", "loss"];
 
 /** Height of a mark's label. */
 const MARK_LABEL_PX = 14;

@@ -33,8 +33,8 @@ const changed = (step, norms) => ({ n: step, step, time: 0, kind: "applied", tex
 
 test("the norm's lines are after, before and threshold, each fitted to the pixels", () => {
   const figure = normFigure(scene(50_000, { norm: (s) => 1 + (s % 7), clipped_norm: () => 1, threshold: () => 1 }), WIDTH, true);
-  assert.deepEqual(figure.lines.map(({ role }) => role), ["after", "before", "threshold"]);
-  for (const { x } of figure.lines) assert.ok(x.length > 0 && x.length <= WIDTH + 2, String(x.length));
+  assert.deepEqual(figure.lines.map(({ role }) => role), ["after", "before", "cut", "threshold"]);
+  for (const { x } of figure.lines.filter(({ role }) => role !== "cut")) assert.ok(x.length > 0 && x.length <= WIDTH + 2, String(x.length));
 });
 
 test("a NaN step is a cross and leaves no gap in the line", () => {
@@ -45,7 +45,7 @@ test("a NaN step is a cross and leaves no gap in the line", () => {
 
 test("where there is no threshold its line breaks off, and nothing is marked as non-finite", () => {
   const figure = normFigure(scene(5, { norm: () => 1, clipped_norm: () => 1, threshold: (s) => (s === 3 ? NaN : 1) }), WIDTH, true);
-  assert.deepEqual([...(figure.lines[2]?.y ?? [])], [1, 1, NaN, 1, 1]);
+  assert.deepEqual([...(figure.lines[3]?.y ?? [])], [1, 1, NaN, 1, 1]);
   assert.equal(figure.crosses.length, 0);
 });
 
@@ -56,9 +56,21 @@ test("smoothed, the average is drawn over a faint raw line, and starts level wit
   assert.deepEqual([trend?.role, trend?.x[0], trend?.y[0]], ["trend", 499, 2]);
 });
 
+test("a clipped step is coloured from its norm after clipping to its norm before", () => {
+  const clipped = scene(4, { norm: (s) => s, clipped_norm: (s) => Math.min(s, 2), threshold: () => 2 });
+  const { role, x, y } = normFigure(clipped, WIDTH, true).lines[2];
+  assert.deepEqual([role, [...x], [...y]], ["cut", [3, 3, NaN, 4, 4, NaN], [2, 3, NaN, 2, 4, NaN]]);
+});
+
+test("on a log axis a spike does not hold the average up", () => {
+  const spiked = { ...scene(1000, { norm: (s) => (s === 500 ? 1e6 : 1) }), smooth: true };
+  const ends = [true, false].map((log) => normFigure(spiked, WIDTH, log).lines.at(-1)?.y.at(-1) ?? NaN);
+  assert.ok(ends[0] < 1.001 && ends[1] > 1.5, String(ends));
+});
+
 test("in value mode the largest element joins the chart, since it is what clip_value bounds", () => {
   const roles = normFigure(scene(5, { norm: () => 1 }, "value"), WIDTH, true).lines.map(({ role }) => role);
-  assert.deepEqual(roles, ["after", "before", "largest", "threshold"]);
+  assert.deepEqual(roles, ["after", "before", "cut", "largest", "threshold"]);
 });
 
 test("rows that came after the charts were frozen are not drawn", () => {

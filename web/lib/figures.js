@@ -8,10 +8,11 @@ import { changesOf, shortLabel } from "./changes.js";
 import { extremes, gather, nonfinite, span } from "./decimate.js";
 import { linearAxis, linearTicks, logAxis, near } from "./scale.js";
 import { smooth } from "./smooth.js";
+import { NOT_LOGGED } from "./wire.js";
 
 /** @typedef {import("./scale.js").Axis} Axis */
 /** @typedef {import("./table.js").StepTable} StepTable */
-/** @typedef {"before" | "after" | "threshold" | "largest" | "coef" | "clamped" | "loss" | "other" | "trend" | `run${number}`} Role */
+/** @typedef {"cut" | "before" | "after" | "threshold" | "largest" | "coef" | "clamped" | "loss" | "other" | "trend" | `run${number}`} Role */
 /** @typedef {{role: Role, name: string, x: Float64Array, y: Float64Array}} Line */
 /** @typedef {{x: number, label: string, side: "left" | "right"}} Mark  an applied change; "" where a label has no room */
 
@@ -82,16 +83,29 @@ class Rows {
   }
 
   /**
+   * What clipping took off the norm: of each step that it touched, a line from the norm after to the norm before.
+   * @returns {Line}
+   */
+  cut() {
+    const [before, after] = ["norm", "clipped_norm"].map((name) => this.#table.column(name));
+    const clipped = extremes(this.#x, before, this.#window, this.#rows).filter((row) => after[row] !== NOT_LOGGED && after[row] < before[row]);
+    const x = Float64Array.from(clipped.flatMap((row) => [this.#x[row], this.#x[row], NaN]));
+    const y = Float64Array.from(clipped.flatMap((row) => [after[row], before[row], NaN]));
+    return { role: "cut", name: "clipped", x, y };
+  }
+
+  /**
    * The average over about the last fifty steps.
    * @param {string} name
+   * @param {boolean} [log]  the geometric average, or on a log axis one spike would hold the line up for hundreds of steps
    * @param {Role} [role]
    * @returns {Line}
    */
-  trend(name, role = "trend") {
+  trend(name, log = false, role = "trend") {
     const from = Math.max(0, this.#rows[0] - 5 * MEMORY_STEPS);
     const [steps, values] = ["step", name].map((each) => this.#table.column(each).subarray(from, this.#rows[1]));
     const x = this.#x.subarray(from, this.#rows[1]);
-    const averaged = smooth(steps, values, MEMORY_STEPS);
+    const averaged = log ? smooth(steps, values.map(Math.log), MEMORY_STEPS).map(Math.exp) : smooth(steps, values, MEMORY_STEPS);
     const rows = extremes(x, averaged, this.#window, [this.#rows[0] - from, x.length]);
     return { role, name: `${name} (average)`, x: gather(x, rows), y: gather(averaged, rows) };
   }
@@ -121,12 +135,13 @@ function rowsOf(scene, { table, x }, width) {
  * @param {Scene} scene
  * @param {number} width  px
  * @param {string} metric
+ * @param {boolean} [log]
  * @returns {Line[]}
  */
-function runLines(scene, width, metric) {
+function runLines(scene, width, metric, log = false) {
   return scene.runs.toReversed().map((run) => {
     const rows = rowsOf(scene, run, width);
-    const line = scene.smooth ? rows.trend(metric, run.role) : rows.line({ role: run.role, name: metric });
+    const line = scene.smooth ? rows.trend(metric, log, run.role) : rows.line({ role: run.role, name: metric });
     return { ...line, name: run.name };
   });
 }
@@ -155,11 +170,11 @@ export function normFigure(scene, width, log) {
   const before = rows.line({ role: "before", name: "norm" });
   const threshold = rows.line({ role: "threshold", name: "threshold" }, true);
   const several = scene.runs.length > 0;
-  const lines = several ? [...runLines(scene, width, "norm"), threshold] : [after, before, threshold];
+  const lines = several ? [...runLines(scene, width, "norm", log), threshold] : [after, before, rows.cut(), threshold];
   // clip_value bounds elements, not the norm: it is the largest element that it has to be compared with.
-  if (scene.mode === "value" && !several) lines.splice(2, 0, rows.line({ role: "largest", name: "max_abs" }));
-  if (scene.smooth && !several) lines.push(rows.trend("norm"));
-  const norms = lines.filter((line) => line !== threshold).map(({ y }) => y);
+  if (scene.mode === "value" && !several) lines.splice(-1, 0, rows.line({ role: "largest", name: "max_abs" }));
+  if (scene.smooth && !several) lines.push(rows.trend("norm", log));
+  const norms = lines.filter(({ role }) => role !== "threshold" && role !== "cut").map(({ y }) => y);
   const values = [...norms, near(threshold.y, norms)];
   const y = log ? logAxis(values) : linearAxis(values, { fromZero: true, wanted: 6 });
   return { ...frame(scene, width), y, lines, crosses: crossesOf(scene, width, "norm"), note: "", faint: scene.smooth && !several };
