@@ -121,7 +121,7 @@ def understood(sent):
     for index, frame in enumerate(sent):
         try:
             message = from_trainer.validate_json(frame) if isinstance(frame, str) else None
-        except (ValidationError, UnicodeEncodeError):
+        except ValidationError:
             return
         if message is None or isinstance(message, Hello) != (index == 0):
             return
