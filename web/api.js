@@ -84,11 +84,12 @@ export async function getReplay({ run, first, last }, { mode, parameters }) {
 }
 
 /**
- * Where a run's changes are, as a file.
+ * Where something of a run can be had as a file.
  * @param {string} run
+ * @param {string} file  "changes", "export" or "report"
  */
-export function changesPath(run) {
-  return `api/runs/${run}/changes`;
+export function filePath(run, file) {
+  return `api/runs/${run}/${file}`;
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The change log: what changed when, newest first. */
 
-import { changesPath } from "../api.js";
+import { filePath } from "../api.js";
 import { changesOf, describe, newsOf } from "../lib/changes.js";
 import { clock, count } from "../lib/format.js";
 import { find, make } from "./dom.js";
@@ -15,10 +15,10 @@ const SHOWN = 200;
  */
 export function logView(panel, store) {
   const list = find(panel, "#events", HTMLElement);
-  const link = find(panel, "#export-changes", HTMLAnchorElement);
+  const downloads = find(panel, "#downloads", HTMLElement);
   store.watch(["run"], () => {
-    link.hidden = store.run === null;
-    if (store.run) link.href = changesPath(store.run.id);
+    downloads.hidden = store.run === null;
+    for (const link of downloads.querySelectorAll("a")) link.href = filePath(store.run?.id ?? "", link.dataset.file ?? "");
   });
   store.watch(["log"], () => {
     const entries = newsOf(store.log).slice(-SHOWN).reverse();
