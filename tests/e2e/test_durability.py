@@ -36,7 +36,7 @@ while run.proceed():
     step += 1
     parameter.grad = torch.full((8,), float(step))
     run.log(clipper.clip_(), loss=1.0 / step)
-    time.sleep(0.001)
+    time.sleep(0.005)
 run.finish(timeout_s=30)
 print(step)
 """
@@ -77,7 +77,7 @@ class Browser:
 
     def __init__(self, playwright, url):
         self._browser = playwright.chromium.launch(executable_path=browser.installed(), args=list(browser.ARGUMENTS))
-        self.page = self._browser.new_page()
+        self.page = self._browser.new_page(viewport={"width": 400, "height": 300})  # few charts: others need the cores
         self.page.goto(url)
         expect(self.page.get_by_test_id("connection")).to_have_attribute("data-state", "live")
 
