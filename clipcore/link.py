@@ -130,7 +130,7 @@ class Link(threading.Thread):
         welcome = json.loads(socket.recv(timeout=ANSWER_TIMEOUT_S))
         if welcome["type"] != "welcome":
             raise RefusedError(welcome.get("reason", f"expected welcome, got {welcome['type']}"))
-        self._outbox.acknowledge(welcome["acked"], welcome["n"])
+        self._outbox.welcome(welcome["acked"], welcome["n"])
         if self._complaint:
             log.warning("connected to %s again; what was kept meanwhile is being sent", self._url)
         self._complaint = ""

@@ -1,7 +1,8 @@
 """What a trainer still owes the server: numbered, bounded, kept until acknowledged.
 
 No sockets and no threads of its own, so its tests need neither. Rows get a `seq`, the other lasting messages (notes) an
-`n`; both count from 1 and are never reused, so that the server can tell a repetition from news after a reconnect.
+`n`; both count from 1, or on from an earlier process of the run, and are never reused, so that the server can tell a
+repetition from news after a reconnect.
 """
 
 import threading
@@ -27,7 +28,7 @@ KEPT_NOTES = 10_000
 class _Frame:
     first: int  # seq of its first row
     last: int  # seq of its last row
-    text: str | Slice  # in memory or in the spool
+    text: str | Slice  # its columns, in memory or in the spool
 
     def __len__(self) -> int:
         return self.last - self.first + 1
@@ -49,6 +50,7 @@ class Outbox:
         self._spooled: deque[_Frame] = deque()  # all of them older than those in memory
         self._frames: deque[_Frame] = deque()
         self._notes: deque[tuple[int, str]] = deque(maxlen=KEPT_NOTES)
+        self._before: tuple[int, int] | None = None  # rows and notes of earlier processes of this run, once known
         self._seq = 0
         self._n = 0
         self._sent_seq = 0
@@ -69,7 +71,7 @@ class Outbox:
         """Number a lasting message: applied, rejected, event or finish."""
         with self._lock:
             self._n += 1
-            self._notes.append((self._n, encode({"type": type_, "n": self._n, **fields})))
+            self._notes.append((self._n, encode({"type": type_, **fields})))
 
     def unsent(self) -> Iterator[str]:
         """The frames to send next, each once, until `rewind`: first rows, then the notes that speak of them."""
@@ -77,19 +79,28 @@ class Outbox:
             self._close_frame()
             frames = [frame for frame in chain(self._spooled, self._frames) if frame.last > self._sent_seq]
             notes = [(n, text) for n, text in self._notes if n > self._sent_n]
+        rows_before, notes_before = self._before or (0, 0)
         for frame in frames:
-            yield self._text(frame)
+            yield f'{{"type":"steps","seq":{rows_before + frame.first},"columns":{self._text(frame)}}}'
             self._sent_seq = frame.last
         for n, text in notes:
-            yield text
+            yield f'{{"n":{notes_before + n},{text[1:]}'
             self._sent_n = n
 
     def rewind(self) -> None:
         """After a reconnect: what is not acknowledged counts as unsent again."""
         self._sent_seq = self._sent_n = 0
 
+    def welcome(self, seq: int, n: int) -> None:
+        """Go on from what the server has: at first, that is what an earlier process of this run has left there."""
+        if self._before is None:
+            self._before = seq, n
+        self.acknowledge(seq, n)
+
     def acknowledge(self, seq: int, n: int) -> None:
         """Forget rows up to `seq` and notes up to `n`: the server has committed them."""
+        rows_before, notes_before = self._before or (0, 0)
+        seq, n = seq - rows_before, n - notes_before
         with self._lock:
             for frames in (self._spooled, self._frames):
                 while frames and frames[0].last <= seq:
@@ -145,8 +156,7 @@ class Outbox:
         if not self._open:
             return
         first = self._seq - len(self._open) + 1
-        text = encode({"type": "steps", "seq": first, "columns": _columns(self._open)})
-        self._frames.append(_Frame(first, self._seq, text))
+        self._frames.append(_Frame(first, self._seq, encode(_columns(self._open))))
         self._open = []
 
 

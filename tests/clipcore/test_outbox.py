@@ -136,3 +136,19 @@ def test_every_row_arrives_whatever_the_order_of_events(events):
             case "reconnect":
                 outbox.rewind()
     assert received == added
+
+
+def test_numbers_go_on_from_an_earlier_process_of_the_run():
+    """A training that was killed and goes on under its run's id loses neither its old steps nor its new ones."""
+    outbox = Outbox()
+    outbox.add_rows(records(3))
+    outbox.add_note("event", kind="note")
+    outbox.welcome(7, 2)
+    sent = list(outbox.unsent())
+    assert seqs(sent) == [8, 9, 10]
+    assert json.loads(sent[-1]) == {"n": 3, "type": "event", "kind": "note"}
+    outbox.rewind()
+    outbox.welcome(10, 2)
+    assert [json.loads(frame)["n"] for frame in outbox.unsent()] == [3]
+    outbox.acknowledge(10, 3)
+    assert outbox.empty
