@@ -59,7 +59,7 @@ def test_a_workload_takes_the_clipping_and_its_own_runs_options():
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("norm", "holds no changes of a run: "), ('{"run": "r1"}', "holds no changes of a run: name: Field required")],
+    [("norm", "holds no changes of a run: "), ('{"run": "r1"}', "holds no changes of a run: name is missing")],
 )
 def test_a_file_that_is_no_change_log_is_refused(tmp_path, text, sentence):
     """Before the server is asked for anything."""
