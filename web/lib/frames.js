@@ -1,7 +1,7 @@
 /**
  * Who may draw in the next animation frame: what changed, is visible and is due, while the frame's time lasts.
  *
- * Whatever a drawing costs, it takes at most an eighth of the time, so the page stays responsive on a busy machine.
+ * Whatever a drawing costs, it takes at most its share of the time, so the page stays responsive on a busy machine.
  */
 
 /**
@@ -9,12 +9,12 @@
  * @property {() => void} draw
  * @property {() => boolean} visible
  * @property {number} every  ms, the shortest time between two draws
+ * @property {number} share  of the time that it may take at most
  * @property {boolean} dirty
  * @property {number} due  ms, on the clock of `now`
  */
 
 const BUDGET_MS = 12;
-const COST_SHARE = 8;
 
 export class Frames {
   /** @type {Drawing[]} */
@@ -34,12 +34,12 @@ export class Frames {
 
   /**
    * @param {() => void} draw
-   * @param {{every?: number, visible?: () => boolean}} [options]
+   * @param {{every?: number, share?: number, visible?: () => boolean}} [options]
    * @returns {() => void}  call it when what is drawn has changed
    */
-  add(draw, { every = 100, visible = () => true } = {}) {
+  add(draw, { every = 100, share = 1 / 8, visible = () => true } = {}) {
     /** @type {Drawing} */
-    const drawing = { draw, every, visible, dirty: false, due: 0 };
+    const drawing = { draw, every, share, visible, dirty: false, due: 0 };
     this.#drawings.push(drawing);
     return () => {
       drawing.dirty = true;
@@ -63,7 +63,7 @@ export class Frames {
       if (before - start >= BUDGET_MS || drawing.due > before) break;
       drawing.dirty = false;
       drawing.draw();
-      drawing.due = before + Math.max(drawing.every, COST_SHARE * (this.#now() - before));
+      drawing.due = before + Math.max(drawing.every, (this.#now() - before) / drawing.share);
     }
     if (waiting.some((drawing) => drawing.dirty)) this.wake();
   }
