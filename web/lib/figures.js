@@ -83,15 +83,20 @@ class Rows {
   }
 
   /**
-   * What clipping took off the norm: of each step that it touched, a line from the norm after to the norm before.
-   * @returns {Line}
+   * The norm before clipping, and what clipping took off it: of each step that it touched, a line from the norm after
+   * to the norm before.
+   * @returns {{before: Line, cut: Line}}
    */
-  cut() {
-    const [before, after] = ["norm", "clipped_norm"].map((name) => this.#table.column(name));
-    const clipped = extremes(this.#x, before, this.#window, this.#rows).filter((row) => after[row] !== NOT_LOGGED && after[row] < before[row]);
+  norms() {
+    const [norm, after] = ["norm", "clipped_norm"].map((name) => this.#table.column(name));
+    const rows = extremes(this.#x, norm, this.#window, this.#rows);
+    const clipped = rows.filter((row) => after[row] !== NOT_LOGGED && after[row] < norm[row]);
     const x = Float64Array.from(clipped.flatMap((row) => [this.#x[row], this.#x[row], NaN]));
-    const y = Float64Array.from(clipped.flatMap((row) => [after[row], before[row], NaN]));
-    return { role: "cut", name: "clipped", x, y };
+    const y = Float64Array.from(clipped.flatMap((row) => [after[row], norm[row], NaN]));
+    return {
+      before: { role: "before", name: "norm", x: gather(this.#x, rows), y: gather(norm, rows) },
+      cut: { role: "cut", name: "clipped", x, y },
+    };
   }
 
   /**
@@ -166,18 +171,27 @@ function crossesOf(scene, width, metric) {
  */
 export function normFigure(scene, width, log) {
   const rows = new Rows(scene, width);
-  const after = rows.line({ role: "after", name: "clipped_norm" });
-  const before = rows.line({ role: "before", name: "norm" });
   const threshold = rows.line({ role: "threshold", name: "threshold" }, true);
   const several = scene.runs.length > 0;
-  const lines = several ? [...runLines(scene, width, "norm", log), threshold] : [after, before, rows.cut(), threshold];
-  // clip_value bounds elements, not the norm: it is the largest element that it has to be compared with.
-  if (scene.mode === "value" && !several) lines.splice(-1, 0, rows.line({ role: "largest", name: "max_abs" }));
+  const lines = [...(several ? runLines(scene, width, "norm", log) : ownNorms(rows, scene.mode)), threshold];
   if (scene.smooth && !several) lines.push(rows.trend("norm", log));
   const norms = lines.filter(({ role }) => role !== "threshold" && role !== "cut").map(({ y }) => y);
   const values = [...norms, near(threshold.y, norms)];
   const y = log ? logAxis(values) : linearAxis(values, { fromZero: true, wanted: 6 });
   return { ...frame(scene, width), y, lines, crosses: crossesOf(scene, width, "norm"), note: "", faint: scene.smooth && !several };
+}
+
+/**
+ * The norms of a run that is shown alone.
+ * @param {Rows} rows
+ * @param {string} mode
+ * @returns {Line[]}
+ */
+function ownNorms(rows, mode) {
+  const { before, cut } = rows.norms();
+  const lines = [rows.line({ role: "after", name: "clipped_norm" }), before, cut];
+  // clip_value bounds elements, not the norm: it is the largest element that it has to be compared with.
+  return mode === "value" ? [...lines, rows.line({ role: "largest", name: "max_abs" })] : lines;
 }
 
 /**
