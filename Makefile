@@ -19,6 +19,7 @@ check: .venv/dev.stamp node_modules/.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/node node_modules/typescript/bin/tsc --project .
+	cmp web/vendor/plotly-cartesian.min.js node_modules/plotly.js-cartesian-dist-min/plotly-cartesian.min.js
 	$(BIN)/python -m pytest --quiet tests/test_layers.py
 
 bench: .venv/dev.stamp .venv/browser.stamp

@@ -31,7 +31,7 @@ def report(run: RunInfo, series: Series, log: Sequence[LogEntry], plotly: str) -
         run: what is known of the run.
         series: its rows with METRICS, all or those that hold the extremes.
         log: its whole log.
-        plotly: plotly.min.js.
+        plotly: the script that draws them.
     """
     thinned = "" if series.exact else "; of each stretch the charts show the lowest, the highest and any NaN"
     return Template(_TEMPLATE.read_text()).substitute(

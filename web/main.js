@@ -88,7 +88,7 @@ keysView(element("#keys"), [
 socket.connect();
 getRules().then((rules) => store.setRules(rules), (error) => store.say(`The clipping modes could not be loaded: ${error.message}`));
 start.load().catch((error) => store.say(`The built-in trainings could not be loaded: ${error.message}`));
-loadPlotly("vendor/plotly.min.js").then(
+loadPlotly("vendor/plotly-cartesian.min.js").then(
   (plotly) => (repaint = boardView(element(".board"), store, frames, plotly)),
   (error) => store.say(error.message),
 );

@@ -1,9 +1,8 @@
-"""The page's files, and Plotly from its wheel: nothing comes from a CDN."""
+"""The page's files, compressed for browsers that take that; Plotly is one of them: nothing comes from a CDN."""
 
+import asyncio
 import gzip
-from functools import cache
-from importlib.metadata import version
-from importlib.util import find_spec
+from functools import cache, lru_cache
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -21,20 +20,14 @@ def web() -> Path:
     return installed if installed.is_dir() else here.parent / "web"
 
 
+def plotly_file() -> Path:
+    """The part of Plotly that the page and reports use."""
+    return web() / "vendor" / "plotly-cartesian.min.js"
+
+
 @cache
 def _files() -> StaticFiles:
     return StaticFiles(directory=web(), html=True)
-
-
-@router.api_route("/vendor/plotly.min.js", methods=["GET", "HEAD"])
-def plotly(request: Request) -> Response:
-    """Plotly, compressed once; the ETag is its version, so that a browser loads it once."""
-    headers = {"ETag": f'"plotly-{version("plotly")}"', "Vary": "Accept-Encoding"}
-    if headers["ETag"] in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    if "gzip" not in request.headers.get("accept-encoding", ""):
-        return FileResponse(plotly_file(), media_type="text/javascript", headers=headers)
-    return Response(_plotly_gzipped(), media_type="text/javascript", headers={**headers, "Content-Encoding": "gzip"})
 
 
 @router.api_route("/{path:path}", methods=["GET", "HEAD"])
@@ -42,19 +35,23 @@ async def page(request: Request) -> Response:
     """The page itself and what it loads."""
     files = _files()
     try:
-        return await files.get_response(files.get_path(request.scope), request.scope)
+        found = await files.get_response(files.get_path(request.scope), request.scope)
     except HTTPException as error:
         raise HTTPException(error.status_code, f"there is nothing at {request.url.path!r}") from error
+    if isinstance(found, FileResponse):
+        found.headers["Vary"] = "Accept-Encoding"
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return await _compressed(found)
+    return found
 
 
-def plotly_file() -> Path:
-    """plotly.min.js in its wheel."""
-    spec = find_spec("plotly")
-    if spec is None or not spec.submodule_search_locations:
-        raise HTTPException(500, "plotly is not installed: pip install 'clipcore[server]'")
-    return Path(spec.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
+async def _compressed(file: FileResponse) -> Response:
+    """The same in fewer bytes; its ETag is weak, for it names the text and not these bytes."""
+    headers = {name: file.headers[name] for name in ("content-type", "last-modified", "vary")}
+    headers |= {"etag": f"W/{file.headers['etag']}", "content-encoding": "gzip"}
+    return Response(await asyncio.to_thread(_gzipped, Path(file.path), file.headers["etag"]), headers=headers)
 
 
-@cache
-def _plotly_gzipped() -> bytes:
-    return gzip.compress(plotly_file().read_bytes(), compresslevel=6, mtime=0)
+@lru_cache(maxsize=256)  # more than web/ has files
+def _gzipped(path: Path, etag: str) -> bytes:  # noqa: ARG001  a file that has changed is another one
+    return gzip.compress(path.read_bytes(), compresslevel=6, mtime=0)

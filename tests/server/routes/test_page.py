@@ -1,7 +1,6 @@
 import gzip
 
 import pytest
-from plotly.offline import get_plotlyjs_version
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +31,20 @@ def test_what_is_not_there_is_404_with_a_sentence(site):
     assert (answer.status_code, answer.json()) == (404, {"detail": "there is nothing at '/nothing/here'"})
 
 
-def test_plotly_comes_compressed_from_its_package(site):
-    """Plotly is served from the wheel, gzipped for who takes that, and loaded once."""
-    with site.http.stream("GET", "/vendor/plotly.min.js", headers={"Accept-Encoding": "gzip"}) as answer:
-        packed = b"".join(answer.iter_raw())
-    assert answer.headers["content-encoding"] == "gzip"
-    assert len(packed) < 2 * 2**20
-    plain = site.http.get("/vendor/plotly.min.js", headers={"Accept-Encoding": "identity"})
+@pytest.mark.parametrize("path", ["/", "/main.js", "/style.css", "/vendor/plotly-cartesian.min.js"])
+def test_files_come_compressed_for_who_takes_that(site, path):
+    """A file is sent gzipped or as it is, whichever the browser takes, and neither form is sent twice."""
+    with site.http.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as packed:
+        body = b"".join(packed.iter_raw())
+    plain = site.http.get(path, headers={"Accept-Encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
-    assert gzip.decompress(packed) == plain.content
-    assert get_plotlyjs_version() in plain.text[:1000]
-    head = site.http.head("/vendor/plotly.min.js")
+    assert packed.headers["content-type"] == plain.headers["content-type"]
+    assert {packed.headers["vary"], plain.headers["vary"]} == {"Accept-Encoding"}
+    assert len(body) < len(plain.content)
+    assert gzip.decompress(body) == plain.content
+    head = site.http.head(path)
     assert (head.status_code, head.content) == (200, b"")
-    again = site.http.get("/vendor/plotly.min.js", headers={"If-None-Match": answer.headers["etag"]})
-    assert (again.status_code, again.content) == (304, b"")
+    for first in (packed, plain):
+        again = site.http.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
