@@ -25,8 +25,8 @@ log = logging.getLogger("clipcore.server")
 
 #: Shown to everybody: the login with what it is made of, and what a supervisor asks for.
 OPEN_PATHS = frozenset(
-    {"/login", "/login.js", "/views/dom.js", "/views/theme.js", "/style.css", "/icon.svg", "/api/session"}
-    | {"/healthz", "/readyz"}
+    {"/login", "/login.js", "/views/dom.js", "/views/theme.js", "/colours.css", "/style.css", "/icon.svg"}
+    | {"/api/session", "/healthz", "/readyz"}
 )
 PAGE_PATHS = frozenset({"/", "/index.html"})
 #: Wrong tokens remembered, as digests.

@@ -24,14 +24,14 @@ Number = float | None
 Figure = dict[str, Any]  # Plotly's data and layout
 
 
-def report(run: RunInfo, series: Series, log: Sequence[LogEntry], plotly: str) -> str:
+def report(run: RunInfo, series: Series, log: Sequence[LogEntry], web: Path) -> str:
     """The page.
 
     Args:
         run: what is known of the run.
         series: its rows with METRICS, all or those that hold the extremes.
         log: its whole log.
-        plotly: the script that draws them.
+        web: the folder of the page, whose colours and Plotly it takes along.
     """
     thinned = "" if series.exact else "; of each stretch the charts show the lowest, the highest and any NaN"
     return Template(_TEMPLATE.read_text()).substitute(
@@ -45,7 +45,8 @@ def report(run: RunInfo, series: Series, log: Sequence[LogEntry], plotly: str) -
         config=_definitions(run.config) or "<dt>none</dt><dd></dd>",
         log=_table(log),
         figures=_script_json(figures(series.rows, log)),
-        plotly=plotly,
+        colours=(web / "colours.css").read_text(),
+        plotly=(web / "vendor" / "plotly-cartesian.min.js").read_text(),
     )
 
 

@@ -13,7 +13,7 @@ from server.export import as_csv, as_jsonl, as_parquet
 from server.hub import Hub
 from server.protocol import LogEntry, Rows, RunInfo
 from server.report import METRICS, report
-from server.routes.page import plotly_file
+from server.routes.page import web
 from server.routes.replies import HubOf, StoreOf, WireResponse
 from server.routes.runs import MAX_SEQ
 from server.store import Store
@@ -64,7 +64,7 @@ async def report_page(run_id: str, hub: HubOf, store: StoreOf) -> Response:
 
     def page() -> str:
         found = store.series(run_id, METRICS, 0, MAX_SEQ, REPORT_POINTS)
-        return report(info, found, log, plotly_file().read_text())
+        return report(info, found, log, web())
 
     return HTMLResponse(await asyncio.to_thread(page), headers=_attachment(f"{run_id}.html"))
 

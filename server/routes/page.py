@@ -20,11 +20,6 @@ def web() -> Path:
     return installed if installed.is_dir() else here.parent / "web"
 
 
-def plotly_file() -> Path:
-    """The part of Plotly that the page and reports use."""
-    return web() / "vendor" / "plotly-cartesian.min.js"
-
-
 @cache
 def _files() -> StaticFiles:
     return StaticFiles(directory=web(), html=True)

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from server.report import report
-from server.routes.page import plotly_file
+from server.routes.page import web
 from tests.server.test_report import EVIL, applied, run_info, series
 
 pytestmark = pytest.mark.e2e
@@ -17,7 +17,7 @@ def test_a_report_draws_itself_from_its_file(open_page, tmp_path):
     found = series(norm=[1.0, math.nan, 40.0], coef=[1.0, math.nan, 0.025], loss=[3.0, 2.0, 1.0])
     run = run_info(name=EVIL, config={EVIL: EVIL})
     file = tmp_path / "r1.html"
-    file.write_text(report(run, found, [applied(2, max_norm=[2.0, 1.0])], plotly_file().read_text()))
+    file.write_text(report(run, found, [applied(2, max_norm=[2.0, 1.0])], web()))
 
     page = open_page(file.as_uri(), offline=True, color_scheme="light")
     page.wait_for_function("() => document.querySelectorAll('#charts .main-svg .scatterlayer').length >= 3")

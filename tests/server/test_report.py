@@ -8,6 +8,7 @@ import pytest
 
 from server.protocol import LogEntry, RunInfo
 from server.report import report
+from server.routes.page import web
 from server.rows import make_rows
 from server.store import Series
 from tests.server.site import steps
@@ -37,7 +38,7 @@ def figures_of(page):
 
 def test_charts_are_of_what_was_logged():
     """A chart each for the norm and what else there is: none for what was never logged, or never clamped."""
-    page = report(run_info(), series(coef=[1.0, None, 0.5], loss=[None] * 3, clamped=[0.0] * 3), [], plotly="")
+    page = report(run_info(), series(coef=[1.0, None, 0.5], loss=[None] * 3, clamped=[0.0] * 3), [], web())
     charts = figures_of(page)
     assert list(charts) == ["Gradient norm", "Clip coefficient"]
     before = charts["Gradient norm"]["data"][0]
@@ -47,7 +48,7 @@ def test_charts_are_of_what_was_logged():
 
 def test_what_is_not_finite_is_a_cross():
     """A NaN and an infinity are marked at the top edge where they happened, with their value."""
-    page = report(run_info(), series(norm=[math.nan, 1.0, math.inf]), [], plotly="")
+    page = report(run_info(), series(norm=[math.nan, 1.0, math.inf]), [], web())
     line, *_, crosses = figures_of(page)["Gradient norm"]["data"]
     assert line["y"] == [None, 1.0, None]
     assert (crosses["x"], crosses["text"]) == ([1, 3], ["nan", "inf"])
@@ -56,7 +57,7 @@ def test_what_is_not_finite_is_a_cross():
 def test_changes_are_marked_and_listed():
     """Every change of the clipping is a line through each chart and a row of the table; other lines are rows only."""
     log = [applied(2, max_norm=[2.0, 1.0]), LogEntry(n=3, step=3, time=0.0, kind="warning", text="clip_() ran twice")]
-    page = report(run_info(control={"mode": "norm", "max_norm": 1.0}, config={"lr": 0.1}), series(), log, plotly="")
+    page = report(run_info(control={"mode": "norm", "max_norm": 1.0}, config={"lr": 0.1}), series(), log, web())
     assert [shape["x0"] for shape in figures_of(page)["Gradient norm"]["layout"]["shapes"]] == [2]
     for text in ("max_norm 2 -&gt; 1", "clip_() ran twice", "<dt>max_norm</dt><dd>1.0</dd>", "<dt>lr</dt><dd>0.1</dd>"):
         assert text in page
@@ -65,15 +66,15 @@ def test_changes_are_marked_and_listed():
 @pytest.mark.parametrize(("exact", "thinned"), [(True, False), (False, True)])
 def test_thinned_charts_say_so(exact, thinned):
     """Who looks at extremes only is told."""
-    assert ("the lowest, the highest" in report(run_info(), series(exact=exact), [], plotly="")) is thinned
+    assert ("the lowest, the highest" in report(run_info(), series(exact=exact), [], web())) is thinned
 
 
 def test_nothing_a_trainer_says_becomes_markup():
     """Names, reasons, notes, options and log lines are text, wherever they stand."""
     log = [LogEntry(n=1, step=1, time=0.0, kind="note", text=EVIL)]
     run = run_info(name=EVIL, reason=EVIL, note=EVIL, workload=EVIL, config={EVIL: [EVIL]}, control={EVIL: EVIL})
-    harmless = report(run_info(), series(), [], plotly="")
-    page = report(run, series(), log, plotly="")
+    harmless = report(run_info(), series(), [], web())
+    page = report(run, series(), log, web())
     for markup in ("<script", "</script>", "<img", "<!--"):
         assert page.count(markup) == harmless.count(markup)
 
