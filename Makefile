@@ -10,7 +10,7 @@ BUILT  := pyproject.toml setup.py constraints.txt $(wildcard clipcore/kernels/*.
 run: .venv/run.stamp
 	CLIPCORE_AUTOSTART=$${CLIPCORE_AUTOSTART-charlm} $(BIN)/clipcore serve
 
-test: .venv/dev.stamp .venv/browser.stamp
+test: .venv/dev.stamp .venv/browser.stamp node_modules/.stamp
 	$(BIN)/python -m pytest
 	$(BIN)/node --test "tests/web/**/*.test.js"
 

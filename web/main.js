@@ -26,6 +26,7 @@ import { sessionView } from "./views/session.js";
 import { statusView } from "./views/status.js";
 import { themeView } from "./views/theme.js";
 import { titleView } from "./views/title.js";
+import { waitingView } from "./views/waiting.js";
 
 const element = (/** @type {string} */ selector) => find(document, selector, HTMLElement);
 
@@ -46,6 +47,7 @@ element("#runs-open").addEventListener("click", () => runs.open());
 bannerView(element("#banner"), store, () => start.open());
 logView(element(".log"), store);
 noticeView(element("#notice"), store);
+waitingView(element("#waiting"), store);
 sessionView(element(".bar"), store);
 rangeView(element("#norm .tools"), store);
 backFill(store);

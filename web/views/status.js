@@ -83,7 +83,7 @@ function runSelect(select, store) {
     const same = options.length === select.options.length
       && options.every(({ value, text }, i) => select.options[i].value === value && select.options[i].text === text);
     if (!same) select.replaceChildren(...options.map(({ value, text }) => make("option", { value }, text)));
-    if (options.length === 0) select.replaceChildren(make("option", { value: "" }, "no runs"));
+    if (options.length === 0) select.replaceChildren(make("option", { value: "" }, store.loaded ? "no runs" : "loading"));
     select.disabled = options.length === 0;
     select.value = store.run?.id ?? "";
   });
