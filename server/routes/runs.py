@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
@@ -110,18 +111,19 @@ async def run(run_id: str, hub: HubOf) -> Response:
 def series(
     run_id: str,
     store: StoreOf,
-    metrics: Annotated[str | None, Query(description="comma-separated; all by default")] = None,
+    metrics: Annotated[str, Query(description="comma-separated, a * for any characters; all by default")] = "*",
     first: Annotated[int, Query(ge=0, le=MAX_SEQ, description="first seq")] = 0,
     last: Annotated[int, Query(ge=0, le=MAX_SEQ, description="last seq")] = MAX_SEQ,
     points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="rows wanted, about")] = 1000,
 ) -> Response:
     """Rows of a range: all when they are at most `points`, else those that hold each bin's extremes."""
-    names = metrics.split(",") if metrics is not None else None
     known = (*RESERVED_COLUMNS, *store.metrics(run_id))  # the reserved ones are always there
-    if unknown := [name for name in names or () if name not in known]:
+    wanted = metrics.split(",")
+    if unknown := [name for name in wanted if name not in known and "*" not in name]:
         raise HTTPException(
             422, f"metrics: run {run_id!r} has no {', '.join(map(repr, unknown))}; it has {', '.join(known)}"
         )
+    names = [name for name in known if any(name == each or fnmatchcase(name, each) for each in wanted)]
     found = store.series(run_id, names, first, last, points)
     return WireResponse(SeriesReply(columns=found.rows, exact=found.exact))
 

@@ -88,6 +88,14 @@ def test_a_series_is_cut_by_seq(history):
     assert series["columns"]["loss"] == [None] * 4
 
 
+def test_a_series_has_the_metrics_that_a_star_stands_for(history):
+    """A star asks for what a run may not have logged yet: what is there comes, and nothing is amiss about the rest."""
+    asked = {"norm,o*n": {"norm", "own"}, "norm,*val_loss": {"norm"}, "*norm": {"norm", "clipped_norm"}}
+    for metrics, names in asked.items():
+        columns = get(history, "/short/series", metrics=metrics).json()["columns"]
+        assert columns.keys() == names | {"seq", "step", "time", "mode"}
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
