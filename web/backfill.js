@@ -6,16 +6,12 @@
 import { getLayers, getSeries } from "./api.js";
 import { span } from "./lib/decimate.js";
 import { POINTS } from "./lib/gaps.js";
+import { picturesOf } from "./lib/layers.js";
 import { RECENT_STEPS } from "./lib/recent.js";
 import { toColumns } from "./lib/wire.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./lib/gaps.js").Range} Range */
-
-/** Steps whose layers are asked for, and numbers at most. */
-const PICTURES = 300;
-const LEAST_PICTURES = 20;
-const PICTURED_LAYERS = 100_000;
 
 const NOT_METRICS = ["seq", "step", "time"];
 
@@ -81,9 +77,8 @@ export function backFillLayers(store) {
  * @param {number} layers  of its model
  */
 async function fetchLayers(store, run, layers) {
-  const points = Math.max(LEAST_PICTURES, Math.min(PICTURES, Math.floor(PICTURED_LAYERS / Math.max(1, layers))));
   try {
-    store.fillLayers(run, await getLayers(run, points));
+    store.fillLayers(run, await getLayers(run, picturesOf(layers)));
   } catch (error) {
     store.say(`Older layers could not be loaded: ${error instanceof Error ? error.message : error}`);
   }

@@ -1,8 +1,12 @@
-/** Fetches the steps of the runs that are laid over the one on show, and follows those that are still training. */
+/**
+ * Fetches the steps of the runs that are laid over the one on show, and their layers while one layer is; follows those
+ * that are still training.
+ */
 
-import { getSeries } from "./api.js";
+import { getLayers, getRun, getSeries } from "./api.js";
 import { span } from "./lib/decimate.js";
 import { POINTS } from "./lib/gaps.js";
+import { LayerHistory, picturesOf } from "./lib/layers.js";
 import { alongside } from "./lib/overlay.js";
 import { toColumns } from "./lib/wire.js";
 import { OVER } from "./store.js";
@@ -11,7 +15,8 @@ import { OVER } from "./store.js";
 /** @typedef {import("./lib/overlay.js").Overlaid} Overlaid */
 /** @typedef {import("./lib/gaps.js").Range} Range */
 
-const METRICS = ["norm", "coef", "clamped", "loss", "threshold"];
+/** What the charts show of every run. A loss beside "loss" may come late, or never. */
+const METRICS = ["norm", "coef", "clamped", "threshold", "*loss"];
 const REFRESH_MS = 500;
 
 /** @param {Store} store */
@@ -23,8 +28,9 @@ export function followOverlay(store) {
     for (const run of store.overlay.runs) {
       try {
         await refresh(store, run);
+        await refreshLayers(store, run);
       } catch (error) {
-        store.say(`Steps of run ${run.info.name} could not be loaded: ${error instanceof Error ? error.message : error}`);
+        store.say(`Run ${run.info.name} could not be loaded: ${error instanceof Error ? error.message : error}`);
       }
     }
     busy = false;
@@ -59,7 +65,7 @@ async function refresh(store, run) {
 function missing({ view, abscissa, range }, { table, gaps }) {
   if (table.length === 0) return null;
   const [lo, hi] = range.map(abscissa.at);
-  const [from, to] = span(alongside(view.unit, table, abscissa), lo, hi);
+  const [from, to] = span(alongside(view.unit, table, abscissa).x, lo, hi);
   const seqs = table.column("seq");
   return gaps.missing({ first: seqs[from], last: seqs[to - 1] });
 }
@@ -72,4 +78,31 @@ function missing({ view, abscissa, range }, { table, gaps }) {
 async function fetchRows(store, run, range) {
   const rows = toColumns(await getSeries(run.info.id, { metrics: METRICS, ...range, points: POINTS }));
   if (rows.get("seq")?.length && store.overlay.runs.includes(run)) store.addOverlaid(run, rows);
+}
+
+/**
+ * While one layer is on show, ask for pictures all over the run, then for the newest; the next time anew, unless the run
+ * was over, since nobody followed it in between.
+ * @param {Store} store
+ * @param {Overlaid} run
+ */
+async function refreshLayers(store, run) {
+  const { layer, subject, frozen } = store.view;
+  if (run.layers?.settled) return;
+  if (layer === null || subject === "exponents") {
+    run.layers = null;
+    return;
+  }
+  if (run.layers && frozen !== null) return;
+  const settled = run.info.state in OVER;
+  const known = run.layers ?? (await describe(run.info.id));
+  const pictures = await getLayers(run.info.id, run.layers ? 1 : picturesOf(known.names.length));
+  for (const picture of pictures) known.history.add(picture, known.sizes);
+  store.setOverlaidLayers(run, { ...known, settled });
+}
+
+/** @param {string} run */
+async function describe(run) {
+  const { layers, sizes } = await getRun(run);
+  return { names: layers, sizes, history: new LayerHistory() };
 }

@@ -307,6 +307,15 @@ export class Store {
     this.#changed("overlay");
   }
 
+  /**
+   * @param {import("./lib/overlay.js").Overlaid} run
+   * @param {import("./lib/overlay.js").OverlaidLayers} layers
+   */
+  setOverlaidLayers(run, layers) {
+    run.layers = layers;
+    this.#changed("layers");
+  }
+
   /** Hold the charts still, or let them go on; rows arrive all the same. */
   toggleFrozen() {
     this.look({ frozen: this.view.frozen === null ? this.table.lastSeq : null });

@@ -30,11 +30,12 @@ const LINES = {
   after: { width: 2 },
   cut: { width: 1.5 },
   threshold: { width: 1.5, dash: "6px,4px", shape: "hv" },
+  share: { width: 1.75 },
   largest: { width: 1, dash: "1px,3px" },
   coef: { width: 1.25 },
   clamped: { width: 1.25 },
   loss: { width: 1.25 },
-  other: { width: 1.25, dash: "2px,2px" },
+  other: { width: 1.25 },
   trend: { width: 1.75 },
   run0: { width: 1.75 },
   run1: { width: 1.5 },
@@ -49,6 +50,11 @@ const LINES = {
 /** The style sheet's colours in use. */
 export const COLOURS = ["ground", "ink", "muted", "hairline", "bad", ...Object.keys(LINES)];
 
+const DASHED = { width: 1.25, dash: "2px,2px" };
+
+/** Values of a dashed line that are few enough to be rings on it. */
+const MOST_RINGS = 60;
+
 /** Lines that go faint behind a trend. */
 const RAW = ["cut", "before", "after", "loss"];
 
@@ -61,15 +67,15 @@ const MARK_LABEL_PX = 14;
  * @returns {Options[]}
  */
 export function lineTraces({ lines, crosses, y, faint }, palette) {
-  const traces = lines.map(({ role, name, x, y: values }) => ({
+  const traces = lines.map(({ role, name, dashed, x, y: values }) => ({
     type: "scatter",
-    mode: role === "other" ? "lines+markers" : "lines",
+    mode: dashed && x.length <= MOST_RINGS ? "lines+markers" : "lines",
     name,
     x,
     y: y.type === "log" ? values.map((value) => (value === 0 ? y.lo : value)) : values,
     opacity: faint && RAW.includes(role) ? 0.35 : 1,
-    line: { ...LINES[role], color: palette[role], simplify: false },
-    marker: { size: 4, color: palette[role] },
+    line: { ...LINES[role], ...(dashed ? DASHED : {}), color: palette[role], simplify: false },
+    marker: { size: 6, color: palette.ground, line: { width: 1.5, color: palette[role] } },
   }));
   const top = new Float64Array(crosses.length).fill(y.hi);
   const marker = { symbol: "x-thin", size: 7, line: { width: 1.75, color: palette.bad } };

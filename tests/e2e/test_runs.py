@@ -7,13 +7,13 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.e2e
 
-#: Whether the loss chart draws lines of these roles first, told by their colours.
-DRAWN_RUNS = """(roles) => {
+#: Whether the loss chart draws lines of these roles first, told by their colours, among those of a mode.
+DRAWN_RUNS = """([roles, drawn]) => {
     const { data } = document.querySelector('[data-testid=chart-loss]');
     const probe = document.body.appendChild(document.createElement('i'));
     const colours = roles.map((role) => (probe.style.color = `var(--${role})`, getComputedStyle(probe).color));
     probe.remove();
-    const lines = (data ?? []).filter(({ name, x, mode }) => mode === 'lines' && !/change/.test(name) && x.length);
+    const lines = (data ?? []).filter(({ name, x, mode }) => mode === drawn && !/change/.test(name) && x.length);
     return colours.every((colour, i) => lines[i]?.line.color === colour);
 }"""
 
@@ -41,13 +41,13 @@ def test_a_run_is_repeated_beside_itself_with_another_threshold(make_server, ope
     assert server.run(first)["state"] == "running"
     page.wait_for_function("(id) => document.querySelector('[data-testid=run-select]').value === id", arg=second["id"])
 
-    page.wait_for_function("() => document.querySelectorAll('#overlay li').length === 2")
+    page.wait_for_function("() => document.querySelectorAll('#overlay tbody tr').length === 2")
     assert f"run={second['id']}&with={first}" in page.url
     link = open_page(page.url)
     for each in (page, link):
-        each.wait_for_function(DRAWN_RUNS, arg=["run1", "run0"])
+        each.wait_for_function(DRAWN_RUNS, arg=[["run1", "run0"], "lines"])
     page.locator("#overlay").get_by_role("button", name=re.compile("off the charts")).click()
-    page.wait_for_function(DRAWN_RUNS, arg=["loss"])
+    page.wait_for_function(DRAWN_RUNS, arg=[["loss"], "lines"])
     assert "with=" not in page.url
 
 

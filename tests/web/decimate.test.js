@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { extremes, gather, nearest, nonfinite, span } from "../../web/lib/decimate.js";
+import { extremes, gather, inside, nearest, nonfinite, span } from "../../web/lib/decimate.js";
 import { NOT_LOGGED } from "../../web/lib/wire.js";
 
 const ROWS = 100_000;
@@ -58,6 +58,11 @@ test("a window's rows include one neighbour on either side", () => {
   assert.deepEqual(span(x.subarray(0, 100), -5, 200), [0, 100]);
   assert.deepEqual(span(x.subarray(0, 100), 200, 300), [99, 100]);
   assert.deepEqual(span(new Float64Array(0), 0, 1), [0, 0]);
+});
+
+test("the rows inside a window do not include them, and may be none", () => {
+  assert.deepEqual(inside(x.subarray(0, 100), 10, 20), [10, 21]);
+  assert.deepEqual([inside(x.subarray(0, 100), 10.2, 10.8), inside(x.subarray(0, 100), 200, 300)], [[11, 11], [100, 100]]);
 });
 
 test("a rolled-back run shows its repeated steps too", () => {

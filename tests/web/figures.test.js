@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { abscissa } from "../../web/lib/abscissa.js";
-import { clampedFigure, coefFigure, frame, lossFigure, normFigure } from "../../web/lib/figures.js";
+import { clampedFigure, coefFigure, frame, layerFigure, lossFigure, normFigure } from "../../web/lib/figures.js";
 import { StepTable } from "../../web/lib/table.js";
+import { NOT_LOGGED } from "../../web/lib/wire.js";
 
 /** @typedef {import("../../web/lib/wire.js").LogEntry} LogEntry */
 
@@ -105,7 +106,7 @@ test("in value mode zeros are drawn", () => {
 
 test("the loss and other metrics named after it share a chart; without any it says how to log one", () => {
   const figure = lossFigure(scene(5, { loss: () => 2, val_loss: () => 3, lossless: () => 1 }), WIDTH);
-  assert.deepEqual(figure.lines.map(({ name, role }) => [name, role]), [["loss", "loss"], ["val_loss", "other"]]);
+  assert.deepEqual(figure.lines.map(({ name, role, dashed }) => [name, role, dashed]), [["loss", "loss", undefined], ["val_loss", "other", true]]);
   assert.match(lossFigure(scene(5, { norm: () => 1 }), WIDTH).note, /run\.log/);
 });
 
@@ -145,11 +146,15 @@ test("no label runs into the next mark's label, on whichever side that is", () =
   ]);
 });
 
+/** @param {ReturnType<typeof scene>[]} scenes  of runs on the same charts, the one on show first */
+function together(...scenes) {
+  const runs = scenes.map(({ table, abscissa: { column } }, i) => ({ id: `a${i}`, role: /** @type {const} */ (`run${i}`), name: `charlm ${i}`, table, x: column }));
+  return { ...scenes[0], runs };
+}
+
 test("beside other runs each chart shows one line of each, the run on show on top, its threshold, and every run's crosses", () => {
   const shown = scene(100, { norm: () => 2, threshold: () => 1, coef: () => 1, loss: () => 5 });
-  const scenes = [shown, scene(80, { norm: () => 40, coef: () => 0.5, loss: (s) => (s === 70 ? NaN : 3), clamped: () => 0 })];
-  const runs = scenes.map(({ table, abscissa: { column } }, i) => ({ id: `a${i}`, role: /** @type {const} */ (`run${i}`), name: `charlm ${i}`, table, x: column }));
-  const both = { ...shown, runs };
+  const both = together(shown, scene(80, { norm: () => 40, coef: () => 0.5, loss: (s) => (s === 70 ? NaN : 3), clamped: () => 0 }));
   const norm = normFigure(both, WIDTH, true);
   assert.deepEqual(norm.lines.map(({ role }) => role), ["run1", "run0", "threshold"]);
   assert.deepEqual([norm.lines[0]?.x.at(-1), norm.lines[1]?.x.at(-1)], [80, 100]);
@@ -158,4 +163,25 @@ test("beside other runs each chart shows one line of each, the run on show on to
   assert.deepEqual([...lossFigure(both, WIDTH).crosses], [70]);
   const smoothed = lossFigure({ ...both, smooth: true }, WIDTH);
   assert.deepEqual([smoothed.faint, ...smoothed.lines.map(({ name }) => name)], [false, "charlm 1", "charlm 0"]);
+});
+
+test("other losses of every run lie dashed over the losses, each in its run's colour, and are never averaged", () => {
+  const valid = (/** @type {number} */ s) => (s % 25 === 0 ? 4 : NOT_LOGGED);
+  const both = together(scene(100, { loss: () => 5 }), scene(100, { loss: () => 3, val_loss: valid }), scene(100, { loss: () => 2, val_loss: valid }));
+  for (const smooth of [false, true]) {
+    const { lines } = lossFigure({ ...both, smooth }, WIDTH);
+    assert.deepEqual(lines.map(({ role, dashed }) => [role, dashed]), [
+      ["run2", undefined], ["run1", undefined], ["run0", undefined], ["run2", true], ["run1", true],
+    ]);
+    assert.deepEqual([lines[3].name, [...lines[3].x], [...lines[3].y]], ["charlm 2 val_loss", [25, 50, 75, 100], [4, 4, 4, 4]]);
+  }
+});
+
+test("a layer is drawn in its measure's colour alone, in its run's colour among several, on one axis that holds them all", () => {
+  const curve = (/** @type {number} */ high) => ({ name: "head", x: Float64Array.of(1, 2, 3), y: Float64Array.of(1, NaN, high) });
+  const alone = layerFigure(scene(3, {}), WIDTH, "coefs", [curve(1)]);
+  assert.deepEqual([alone.lines.map(({ role }) => role), [...alone.crosses]], [["coef"], [2]]);
+  const several = layerFigure(scene(3, {}), WIDTH, "norms", [{ ...curve(500), role: "run1" }, { ...curve(2), role: "run0" }]);
+  assert.deepEqual(several.lines.map(({ role }) => role), ["run1", "run0"]);
+  assert.ok(several.y.hi >= 500 && several.y.lo <= 1);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { arrange, heatGrid, LayerHistory, within, worstLayer } from "../../web/lib/layers.js";
+import { arrange, curveOf, heatGrid, LayerHistory, picturesOf, within, worstLayer } from "../../web/lib/layers.js";
 
 /**
  * @param {number} step
@@ -117,4 +117,13 @@ test("the worst first: largest norm, smallest coefficient, not finite before all
   assert.equal(worstLayer(pictures[1], "norms", [0, 1, 2]), 2);
   assert.equal(worstLayer(picture(1, 9, NaN), "norms", [0, 1]), 1);
   assert.equal(worstLayer(pictures[1], "norms", []), undefined);
+});
+
+test("a layer's curve lies where the axis has its steps", () => {
+  const { x, y } = curveOf([picture(1, 5, 6), picture(3, 7, NaN)], "norms", 1, (step) => 100 + step);
+  assert.deepEqual([[...x], [...y]], [[101, 103], [6, NaN]]);
+});
+
+test("of a larger model fewer pictures are asked for, but always some", () => {
+  assert.deepEqual([0, 7, 1000, 1_000_000].map(picturesOf), [300, 300, 100, 20]);
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { abscissa } from "../../web/lib/abscissa.js";
-import { alongside, Overlay, takeIn } from "../../web/lib/overlay.js";
+import { alongside, onShow, Overlay, takeIn } from "../../web/lib/overlay.js";
 import { StepTable } from "../../web/lib/table.js";
 
 /** @typedef {import("../../web/lib/wire.js").RunInfo} RunInfo */
@@ -41,7 +41,16 @@ test("over time, runs start together whenever they were made", () => {
   const [shown, other] = [new StepTable(), new StepTable()];
   shown.add(rows([1, 2, 3], 1000));
   other.add(rows([1, 3], 5000));
-  const x = alongside("time", other, abscissa("time", shown, 3));
-  assert.deepEqual([...x].map((time) => time.toFixed(3)), ["1000.100", "1000.300"]);
-  assert.deepEqual([...alongside("step", other, abscissa("step", shown, 3))], [1, 3]);
+  const { x, at } = alongside("time", other, abscissa("time", shown, 3));
+  assert.deepEqual([...x, at(2)].map((time) => time.toFixed(3)), ["1000.100", "1000.300", "1000.200"]);
+  const steps = alongside("step", other, abscissa("step", shown, 3));
+  assert.deepEqual([...steps.x, steps.at(2)], [1, 3, 2]);
+});
+
+test("the steps of a run that are on show are those inside the axis, whatever lies beside it", () => {
+  const table = new StepTable();
+  table.add(rows([10, 20, 30, 40]));
+  const seqs = (/** @type {[number, number]} */ window) => onShow(table.column("step"), table, window);
+  assert.deepEqual(seqs([15, 40]), { first: 20, last: 40 });
+  assert.deepEqual([seqs([21, 29]), seqs([41, 90])], [null, null]);
 });

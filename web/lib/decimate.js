@@ -10,18 +10,29 @@ import { NOT_LOGGED } from "./wire.js";
 /** @typedef {{lo: number, hi: number, bins: number}} Window  x range and its resolution */
 
 /**
- * The rows [from, to) from the first to the last whose x lies within lo..hi, and one more on either side, so that
- * lines run on to the edge.
+ * The rows [from, to) from the first to the last whose x lies within lo..hi.
+ * @param {Float64Array} x
+ * @param {number} lo
+ * @param {number} hi
+ * @returns {[from: number, to: number]}  the same when there are none
+ */
+export function inside(x, lo, hi) {
+  let from = 0;
+  while (from < x.length && x[from] < lo) from++;
+  let to = x.length;
+  while (to > from && x[to - 1] > hi) to--;
+  return [from, to];
+}
+
+/**
+ * The same, and one more row on either side, so that lines run on to the edge.
  * @param {Float64Array} x
  * @param {number} lo
  * @param {number} hi
  * @returns {[from: number, to: number]}
  */
 export function span(x, lo, hi) {
-  let from = 0;
-  while (from < x.length && x[from] < lo) from++;
-  let to = x.length;
-  while (to > from && x[to - 1] > hi) to--;
+  const [from, to] = inside(x, lo, hi);
   return [Math.max(0, from - 1), Math.min(x.length, to + 1)];
 }
 

@@ -12,8 +12,8 @@ import { NOT_LOGGED } from "./wire.js";
 
 /** @typedef {import("./scale.js").Axis} Axis */
 /** @typedef {import("./table.js").StepTable} StepTable */
-/** @typedef {"cut" | "before" | "after" | "threshold" | "largest" | "coef" | "clamped" | "loss" | "other" | "trend" | `run${number}`} Role */
-/** @typedef {{role: Role, name: string, x: Float64Array, y: Float64Array}} Line */
+/** @typedef {"cut" | "before" | "after" | "threshold" | "share" | "largest" | "coef" | "clamped" | "loss" | "other" | "trend" | `run${number}`} Role */
+/** @typedef {{role: Role, name: string, dashed?: boolean, x: Float64Array, y: Float64Array}} Line  dashed: not the chart's main metric */
 /** @typedef {{x: number, label: string, side: "left" | "right"}} Mark  an applied change; "" where a label has no room */
 
 /**
@@ -41,7 +41,9 @@ import { NOT_LOGGED } from "./wire.js";
 
 /** @typedef {{id: string, role: Role, name: string, table: StepTable, x: Float64Array}} Run  x: where its steps lie */
 
-/** @typedef {{role: Role, name: string}} Source  a column and how it is drawn */
+/** @typedef {{role?: Role, name: string, x: Float64Array, y: Float64Array}} Curve  of a layer; without a role, of the run on show alone */
+
+/** @typedef {{role: Role, name: string, dashed?: boolean}} Source  a column and how it is drawn */
 
 const PIXELS_PER_BIN = 2;
 const PIXELS_PER_LABEL = 128;
@@ -74,12 +76,13 @@ class Rows {
    * @param {boolean} [gaps]  break the line where the value is NaN
    * @returns {Line}
    */
-  line({ role, name }, gaps = false) {
+  line(source, gaps = false) {
+    const { name } = source;
     const column = this.#table.column(name);
     const rows = extremes(this.#x, column, this.#window, this.#rows);
     if (gaps) rows.push(...this.#nonfinite(name));
     if (gaps) rows.sort((a, b) => a - b);
-    return { role, name, x: gather(this.#x, rows), y: gather(column, rows) };
+    return { ...source, x: gather(this.#x, rows), y: gather(column, rows) };
   }
 
   /**
@@ -148,6 +151,20 @@ function runLines(scene, width, metric, log = false) {
     const rows = rowsOf(scene, run, width);
     const line = scene.smooth ? rows.trend(metric, log, run.role) : rows.line({ role: run.role, name: metric });
     return { ...line, name: run.name };
+  });
+}
+
+/**
+ * What every run logs beside its loss, as it is: an average over fifty steps has nothing to go by.
+ * @param {Scene} scene
+ * @param {number} width  px
+ * @returns {Line[]}
+ */
+function otherLosses(scene, width) {
+  return scene.runs.toReversed().flatMap((run) => {
+    const rows = rowsOf(scene, run, width);
+    const others = lossSources(run.table).filter(({ dashed }) => dashed);
+    return others.map((source) => ({ ...rows.line(source), role: run.role, name: `${run.name} ${source.name}` }));
   });
 }
 
@@ -239,7 +256,9 @@ function whyNothingIsClamped(mode) {
 export function lossFigure(scene, width) {
   const rows = new Rows(scene, width);
   const several = scene.runs.length > 0;
-  const lines = several ? runLines(scene, width, "loss") : lossSources(scene.table).map((source) => rows.line(source));
+  const lines = several
+    ? [...runLines(scene, width, "loss"), ...otherLosses(scene, width)]
+    : lossSources(scene.table).map((source) => rows.line(source));
   if (scene.smooth && lines.length && !several) lines.push(rows.trend("loss"));
   const axis = linearAxis(lines.map((line) => line.y));
   const y = lines.length ? axis : { ...axis, ticks: [] };
@@ -248,18 +267,20 @@ export function lossFigure(scene, width) {
 }
 
 /**
- * One layer over steps.
+ * One layer over steps: of the run on show, or of every run that has it.
  * @param {Scene} scene
  * @param {number} width  px
  * @param {import("./layers.js").Measure} measure
- * @param {{name: string, x: Float64Array, y: Float64Array}} layer
+ * @param {Curve[]} curves  first drawn first
  * @returns {Figure}
  */
-export function layerFigure(scene, width, measure, { name, x, y: values }) {
-  const crosses = x.filter((_, i) => !Number.isFinite(values[i]));
-  const role = /** @type {const} */ ({ norms: "before", coefs: "coef", clamped: "clamped", shares: "clamped" })[measure];
-  const y = measure === "norms" ? logAxis([values]) : linearAxis([values], { fromZero: true });
-  return { ...frame(scene, width), y, lines: [{ role, name, x, y: values }], crosses, note: "", faint: false };
+export function layerFigure(scene, width, measure, curves) {
+  const alone = /** @type {const} */ ({ norms: "before", coefs: "coef", clamped: "clamped", shares: "clamped" })[measure];
+  const lines = curves.map(({ role = alone, name, x, y }) => ({ role, name, x, y }));
+  const crosses = Float64Array.from(lines.flatMap(({ x, y }) => [...x.filter((_, i) => !Number.isFinite(y[i]))]));
+  const values = lines.map(({ y }) => y);
+  const y = measure === "norms" ? logAxis(values) : linearAxis(values, { fromZero: true });
+  return { ...frame(scene, width), y, lines, crosses, note: "", faint: false };
 }
 
 /**
@@ -269,7 +290,7 @@ export function layerFigure(scene, width, measure, { name, x, y: values }) {
 export function lossSources(table) {
   const others = table.names.filter((name) => name !== "loss" && LOSS.test(name));
   const loss = table.names.includes("loss") ? [{ role: /** @type {Role} */ ("loss"), name: "loss" }] : [];
-  return [...loss, ...others.map((name) => ({ role: /** @type {Role} */ ("other"), name }))];
+  return [...loss, ...others.map((name) => ({ role: /** @type {Role} */ ("other"), name, dashed: true }))];
 }
 
 /**

@@ -25,6 +25,11 @@ export const SUBJECTS = ["norms", "coefs", "clamped", "shares", "exponents"];
  */
 const WORSE = { norms: 1, coefs: -1, clamped: 1, shares: 1 };
 
+/** Steps of which pictures are asked for, and numbers of each measure in them. */
+const WANTED_PICTURES = 300;
+const LEAST_PICTURES = 20;
+const WANTED_NUMBERS = 100_000;
+
 const MOST_PICTURES = 600;
 const MOST_NUMBERS = 3_000_000;
 
@@ -91,6 +96,14 @@ function pictureOf({ step, norm, coef, clamped, histogram }, sizes) {
 }
 
 /**
+ * How many pictures to ask for all over a run.
+ * @param {number} layers  of its model
+ */
+export function picturesOf(layers) {
+  return Math.max(LEAST_PICTURES, Math.min(WANTED_PICTURES, Math.floor(WANTED_NUMBERS / Math.max(1, layers))));
+}
+
+/**
  * The pictures within a range of steps, both ends included.
  * @param {Picture[]} pictures
  * @param {[lo: number, hi: number]} range
@@ -113,6 +126,18 @@ export function arrange(names, words, worst) {
   const badness = found.map((layer) => WORSE[worst.measure] * worstOf(worst.pictures, worst.measure, [layer]));
   const rank = badness.map((value) => (Number.isNaN(value) ? Infinity : value));
   return [...found.keys()].sort((a, b) => (rank[a] === rank[b] ? a - b : rank[b] - rank[a])).map((i) => found[i]);
+}
+
+/**
+ * One layer over steps.
+ * @param {Picture[]} pictures
+ * @param {Measure} measure
+ * @param {number} layer
+ * @param {(step: number) => number} at  where a step lies on the x-axis
+ * @returns {{x: Float64Array, y: Float64Array}}
+ */
+export function curveOf(pictures, measure, layer, at) {
+  return { x: Float64Array.from(pictures, ({ step }) => at(step)), y: Float64Array.from(pictures, (picture) => picture[measure][layer]) };
 }
 
 /**

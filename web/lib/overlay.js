@@ -1,5 +1,7 @@
-/** Other runs laid over the one on show: their steps, as fine as the charts have asked for them so far. */
+/** Other runs laid over the one on show: their steps, as fine as the charts have asked for them so far, and what else is on show. */
 
+import { abscissa } from "./abscissa.js";
+import { inside } from "./decimate.js";
 import { Gaps } from "./gaps.js";
 import { StepTable } from "./table.js";
 
@@ -17,7 +19,12 @@ export const MOST_RUNS = 8;
  * @property {StepTable} table
  * @property {Gaps} gaps  what of it came thinned
  * @property {boolean} settled  it is over and whole: nothing more will come
+ * @property {OverlaidLayers | null} layers  null: not asked for
+ * @property {import("./whatif.js").Foresight | null} whatif  of its steps on show
  */
+
+/** @typedef {{names: string[], sizes: number[], history: import("./layers.js").LayerHistory}} KnownLayers */
+/** @typedef {KnownLayers & {settled: boolean}} OverlaidLayers */
 
 export class Overlay {
   /** @type {Overlaid[]} in the order of their colours */
@@ -30,7 +37,7 @@ export class Overlay {
   choose(infos) {
     this.runs = infos.map((info) => {
       const known = this.runs.find((run) => run.info.id === info.id);
-      return known ? Object.assign(known, { info }) : { info, table: new StepTable(), gaps: new Gaps(), settled: false };
+      return known ? Object.assign(known, { info }) : { info, table: new StepTable(), gaps: new Gaps(), settled: false, layers: null, whatif: null };
     });
   }
 }
@@ -53,11 +60,25 @@ export function takeIn({ table, gaps }, rows) {
  * @param {import("./abscissa.js").Unit} unit
  * @param {StepTable} table
  * @param {Abscissa} shown  of the run on show
- * @returns {Float64Array}
+ * @returns {{x: Float64Array, at: (step: number) => number}}  of the table's rows, and of any step
  */
 export function alongside(unit, table, shown) {
-  if (unit === "step" || shown.column.length === 0) return table.column("step");
-  const times = table.column("time");
-  return times.map((time) => time - times[0] + shown.column[0]);
+  if (unit === "step" || shown.column.length === 0) return { x: table.column("step"), at: Number };
+  const { column, at } = abscissa("time", table, table.length);
+  const later = shown.column[0] - column[0];
+  return { x: column.map((time) => time + later), at: (step) => at(step) + later };
+}
+
+/**
+ * Which of a run's steps are on show.
+ * @param {Float64Array} x  where they lie
+ * @param {StepTable} table
+ * @param {[lo: number, hi: number]} window  of the axis
+ * @returns {import("./gaps.js").Range | null}  null for none
+ */
+export function onShow(x, table, [lo, hi]) {
+  const [from, to] = inside(x, lo, hi);
+  const seqs = table.column("seq");
+  return from < to ? { first: seqs[from], last: seqs[to - 1] } : null;
 }
 

@@ -60,8 +60,8 @@ export function boardView(board, store, frames, plotly) {
 
   const redraws = [
     ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log", "overlay"], plot === norm ? FIRST : REST)),
-    redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "view", "log"], REST),
-    redrawWhenSeen(whatif, frames, store, ["whatif", "view", "run", "draft", "rules", "connection"], REST),
+    redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "runs", "view", "log"], REST),
+    redrawWhenSeen(whatif, frames, store, ["whatif", "view", "run", "runs", "draft", "rules", "connection"], REST),
   ];
   return () => {
     palette = readPalette();

@@ -1,13 +1,13 @@
 /** The layers: a heatmap of all of them over steps, the curve of one, or how large their elements are. */
 
-import { nearest } from "../lib/decimate.js";
+import { inside, nearest } from "../lib/decimate.js";
 import { lossWords } from "../lib/exponents.js";
 import { layerFigure } from "../lib/figures.js";
 import { count, number, percent } from "../lib/format.js";
 import { exponentsHeat, layersHeat } from "../lib/heat.js";
-import { arrange, SUBJECTS, within, worstLayer } from "../lib/layers.js";
+import { arrange, curveOf, SUBJECTS, within, worstLayer } from "../lib/layers.js";
 import { find, setText } from "./dom.js";
-import { sceneOf } from "./plots.js";
+import { compared, runsOn, sceneOf } from "./plots.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../charts.js").Chart} Chart */
@@ -76,7 +76,6 @@ export class LayersView {
     this.#sort.setAttribute("aria-pressed", String(worst));
     if (this.#search.value !== words) this.#search.value = words;
     for (const control of [this.#sort, this.#search]) control.hidden = subject === "exponents";
-    this.#words.hidden = subject !== "exponents";
     this.#back.hidden = this.#chosen === null || subject === "exponents";
   }
 
@@ -86,7 +85,7 @@ export class LayersView {
     const pictures = known ? within(this.#store.layers.pictures, this.#store.range) : [];
     if (measure === null) this.#drawExponents(pictures);
     else if (this.#chosen === null) this.#drawAll(pictures, measure);
-    else this.#drawOne(pictures, measure, this.#chosen);
+    else this.#drawOne(measure, this.#chosen);
     this.read(this.#step);
   }
 
@@ -98,13 +97,24 @@ export class LayersView {
   read(step) {
     this.#step = step;
     const { pictures } = this.#store.layers;
+    if (this.#measure) setText(this.#words, this.#whose());
     const picture = pictures[nearest(Float64Array.from(pictures, (each) => each.step), Number.isNaN(step) ? Infinity : step)];
     const measure = this.#measure;
     if (measure === null) return this.#readExponents(picture);
     const layer = this.#chosen ?? this.#worstIn(this.#pointed, picture);
     if (!picture || layer === undefined) return setText(this.#readout, "");
     const value = picture[measure][layer];
-    setText(this.#readout, `${measure === "shares" ? percent(value) : number(value)} ${this.#names[layer]}`);
+    setText(this.#readout, `${layerWords(measure, value)} ${this.#names[layer]}`);
+  }
+
+  /** Beside other runs, say whose layers are on show. */
+  #whose() {
+    const [shown, ...others] = compared(this.#store);
+    if (!shown) return "";
+    if (this.#chosen === null) return `Of ${shown.name}. Click a row to compare that layer.`;
+    const name = this.#names[this.#chosen];
+    const without = others.filter(({ layers }) => layers && !layers.names.includes(name));
+    return without.length ? `No layer of ${without.map((run) => run.name).join(", ")}` : "";
   }
 
   /** What of each layer is on show; null when it is all elements together. */
@@ -174,15 +184,21 @@ export class LayersView {
   }
 
   /**
-   * @param {Picture[]} pictures
    * @param {Measure} measure
    * @param {number} layer
    */
-  #drawOne(pictures, measure, layer) {
-    const scene = sceneOf(this.#store);
-    const x = Float64Array.from(pictures, ({ step }) => scene.abscissa.at(step));
-    const y = Float64Array.from(pictures, (picture) => picture[measure][layer]);
-    this.chart.draw(layerFigure(scene, this.chart.width, measure, { name: this.#names[layer], x, y }));
+  #drawOne(measure, layer) {
+    const store = this.#store;
+    const scene = sceneOf(store);
+    const [lo, hi] = scene.range.map(scene.abscissa.at);
+    const name = this.#names[layer];
+    const alone = { id: "", name, at: scene.abscissa.at, layers: { names: this.#names, sizes: store.run?.sizes ?? [], history: store.layers } };
+    const runs = scene.runs.length ? runsOn(store) : [alone];
+    const curves = layerCurves(runs, name, measure).toReversed().map(({ x, y, ...curve }) => {
+      const [from, to] = inside(x, lo, hi);
+      return { ...curve, x: x.subarray(from, to), y: y.subarray(from, to) };
+    });
+    this.chart.draw(layerFigure(scene, this.chart.width, measure, curves));
     setText(this.#note, "");
   }
 
@@ -196,9 +212,33 @@ export class LayersView {
   /** @param {Picture | undefined} picture */
   #readExponents(picture) {
     const counted = picture?.exponents ?? this.#store.layers.exponents;
+    const [shown] = compared(this.#store);
     setText(this.#readout, "");
-    setText(this.#words, counted ? lossWords(counted) : "");
+    setText(this.#words, counted ? `${shown ? `${shown.name}: ` : ""}${lossWords(counted)}` : "");
   }
+}
+
+/**
+ * One layer of several runs.
+ * @param {(Pick<import("./plots.js").Placed, "id" | "name" | "at" | "layers"> & {role?: import("../lib/figures.js").Role})[]} runs
+ * @param {string} layer
+ * @param {Measure} measure
+ * @returns {(import("../lib/figures.js").Curve & {id: string})[]}  of those that have it and whose layers are here
+ */
+export function layerCurves(runs, layer, measure) {
+  return runs.flatMap(({ id, role, name, at, layers }) => {
+    const index = layers?.names.indexOf(layer) ?? -1;
+    if (!layers || index < 0 || (measure === "shares" && layers.sizes.length === 0)) return [];
+    return [{ id, role, name, ...curveOf(layers.history.pictures, measure, index, at) }];
+  });
+}
+
+/**
+ * @param {Measure} measure
+ * @param {number} value
+ */
+export function layerWords(measure, value) {
+  return measure === "shares" ? percent(value) : number(value);
 }
 
 /**

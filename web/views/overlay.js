@@ -1,17 +1,19 @@
 /** The key of the runs that share the charts: each one's colour, name and numbers at the crosshair. */
 
 import { nearest } from "../lib/decimate.js";
+import { lossSources } from "../lib/figures.js";
 import { make, setText } from "./dom.js";
+import { layerCurves, layerWords } from "./layers.js";
 import { runsOn, valueWords } from "./plots.js";
 
 /** @typedef {import("../store.js").Store} Store */
-/** @typedef {import("../lib/figures.js").Run} Run */
+/** @typedef {import("./plots.js").Placed} Placed */
 
-/** The columns that are told of each run. */
-const NUMBERS = ["threshold", "norm", "loss"];
+/** The columns that are told of each run, beside its losses. */
+const NUMBERS = ["threshold", "norm", "coef", "clamped", "loss"];
 
 export class OverlayView {
-  #list;
+  #key;
   #store;
   /** What the key was made of. */
   #made = "";
@@ -19,11 +21,11 @@ export class OverlayView {
   #values = [];
 
   /**
-   * @param {HTMLElement} list
+   * @param {HTMLElement} key
    * @param {Store} store
    */
-  constructor(list, store) {
-    this.#list = list;
+  constructor(key, store) {
+    this.#key = key;
     this.#store = store;
   }
 
@@ -33,40 +35,76 @@ export class OverlayView {
    */
   read(step) {
     const runs = runsOn(this.#store);
-    const made = runs.map(({ id, name }) => `${id} ${name}`).join();
-    if (made !== this.#made) this.#make(runs);
+    const names = namesOf(runs);
+    const layer = this.#layer;
+    const labels = layer ? [...names, layer.name] : names;
+    const made = JSON.stringify([runs.map(({ id, name }) => [id, name]), labels]);
+    if (made !== this.#made) this.#make(runs, labels);
     this.#made = made;
     const place = this.#store.abscissa.at(step);
-    runs.forEach(({ table, x }, i) => {
-      const row = Number.isNaN(step) ? table.length - 1 : nearest(x, place);
-      const there = row >= 0 && !(place > x[x.length - 1]);
-      NUMBERS.forEach((name, j) => setText(this.#values[i][j], there ? valueWords(name, table.lastLogged(name, row)) : "–"));
+    const curves = layer ? layerCurves(runs, layer.name, layer.measure) : [];
+    runs.forEach(({ id, table, x }, i) => {
+      const row = rowAt(x, place);
+      const words = names.map((name) => (row < 0 ? "–" : valueWords(name, table.lastLogged(name, row))));
+      const curve = curves.find((each) => each.id === id);
+      const picture = curve && row >= 0 ? nearest(curve.x, Number.isNaN(place) ? Infinity : place) : -1;
+      if (layer) words.push(curve && picture >= 0 ? layerWords(layer.measure, curve.y[picture]) : "–");
+      words.forEach((each, j) => setText(this.#values[i][j], each));
     });
   }
 
-  /** @param {Run[]} runs */
-  #make(runs) {
-    this.#list.hidden = runs.length === 0;
-    this.#values = runs.map(() => NUMBERS.map(() => make("b")));
-    this.#list.replaceChildren(...runs.map((run, i) => {
-      const numbers = NUMBERS.flatMap((label, j) => [`${label} `, this.#values[i][j]]);
-      const swatch = make("i", { class: `swatch ${run.role}` });
-      if (i === 0) return make("li", {}, swatch, make("strong", {}, run.name), ...numbers);
-      return make("li", {}, swatch, this.#exchange(run), ...numbers, this.#remove(run));
-    }));
+  /** The one layer on show; null while all are. */
+  get #layer() {
+    const { layer, subject } = this.#store.view;
+    return layer === null || subject === "exponents" ? null : { name: layer, measure: subject };
   }
 
-  /** @param {Run} run */
+  /**
+   * @param {Placed[]} runs
+   * @param {string[]} labels
+   */
+  #make(runs, labels) {
+    this.#key.hidden = runs.length === 0;
+    this.#values = runs.map(() => labels.map(() => make("td")));
+    const head = make("tr", {}, make("td"), make("th", { scope: "col" }, "run"), ...labels.map((label) => make("th", { scope: "col", title: label }, label)), make("td"));
+    const rows = runs.map((run, i) => {
+      const swatch = make("td", {}, make("i", { class: `swatch ${run.role}` }));
+      const name = make("th", { scope: "row" }, i === 0 ? run.name : this.#exchange(run));
+      return make("tr", {}, swatch, name, ...this.#values[i], make("td", {}, ...(i === 0 ? [] : [this.#remove(run)])));
+    });
+    this.#key.replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
+  }
+
+  /** @param {Placed} run */
   #exchange({ id, name }) {
     const button = make("button", { type: "button", class: "quiet", title: "Show this run, and the one on show beside it" }, name);
     button.addEventListener("click", () => this.#store.exchange(id));
     return button;
   }
 
-  /** @param {Run} run */
+  /** @param {Placed} run */
   #remove({ id, name }) {
     const button = make("button", { type: "button", class: "quiet icon", title: "Take it off the charts", "aria-label": `Take ${name} off the charts` }, "×");
     button.addEventListener("click", () => this.#store.compare(this.#store.view.others.filter((other) => other !== id)));
     return button;
   }
+}
+
+/**
+ * The columns to tell of.
+ * @param {Placed[]} runs
+ */
+function namesOf(runs) {
+  return [...new Set([...NUMBERS, ...runs.flatMap(({ table }) => lossSources(table).map(({ name }) => name))])];
+}
+
+/**
+ * The row at a place of the axis.
+ * @param {Float64Array} x
+ * @param {number} place  NaN for the newest
+ * @returns {number}  -1 where the run has not come to
+ */
+function rowAt(x, place) {
+  if (Number.isNaN(place)) return x.length - 1;
+  return place > x[x.length - 1] ? -1 : nearest(x, place);
 }

@@ -13,6 +13,19 @@ import { find, make, setText } from "./dom.js";
 /** @typedef {import("../lib/figures.js").Scene} Scene */
 
 /**
+ * One of several runs on the charts, with what is known of it.
+ * @typedef {object} Compared
+ * @property {string} id
+ * @property {import("../lib/figures.js").Role} role
+ * @property {string} name
+ * @property {import("../lib/table.js").StepTable} table
+ * @property {import("../lib/overlay.js").KnownLayers | null} layers
+ * @property {import("../lib/whatif.js").Foresight | null} whatif
+ */
+
+/** @typedef {Compared & {x: Float64Array, at: (step: number) => number}} Placed  where its rows lie, and any of its steps */
+
+/**
  * @typedef {object} Plot
  * @property {string} id  of its figure element
  * @property {import("../charts.js").Margin} margin
@@ -63,14 +76,25 @@ export function sceneOf(store) {
 /**
  * The runs that share the charts, the one on show first; none when it is alone.
  * @param {Store} store
- * @returns {import("../lib/figures.js").Run[]}
+ * @returns {Compared[]}
  */
-export function runsOn({ run, table, overlay, abscissa, view }) {
+export function compared({ run, table, layers, whatif, overlay }) {
   if (!run || overlay.runs.length === 0) return [];
-  const others = overlay.runs.map((other) => ({ ...other, x: alongside(view.unit, other.table, abscissa) }));
-  return [{ info: run, table, x: abscissa.column }, ...others].map(
-    ({ info, table, x }, i) => ({ id: info.id, role: /** @type {const} */ (`run${i}`), name: runTitle(info), table, x }),
+  const shown = { info: run, table, layers: { names: run.layers, sizes: run.sizes, history: layers }, whatif };
+  return [shown, ...overlay.runs].map(
+    ({ info, ...known }, i) => ({ ...known, id: info.id, role: /** @type {const} */ (`run${i}`), name: runTitle(info) }),
   );
+}
+
+/**
+ * The same, each in its place on the charts' x-axis.
+ * @param {Store} store
+ * @returns {Placed[]}
+ */
+export function runsOn(store) {
+  const { abscissa, view } = store;
+  const shown = { x: abscissa.column, at: abscissa.at };
+  return compared(store).map((run, i) => ({ ...run, ...(i === 0 ? shown : alongside(view.unit, run.table, abscissa)) }));
 }
 
 /**
@@ -133,24 +157,28 @@ export class PlotView {
   /** @param {(Source & {label: string})[]} sources */
   #makeReadout(sources) {
     this.#values.clear();
-    this.#readout.replaceChildren(...sources.map(({ role, name, label }, i) => {
+    this.#readout.replaceChildren(...sources.map(({ role, name, dashed, label }, i) => {
       const value = make("b");
       this.#values.set(name, value);
-      const swatch = sources[i - 1]?.role === role ? [] : [make("i", { class: `swatch ${role}` })];
+      const swatch = sources[i - 1]?.role === role && !dashed ? [] : [make("i", { class: `swatch ${role}${dashed ? " dashed" : ""}` })];
       return make("span", {}, ...swatch, label && `${label} `, value);
     }));
   }
 }
 
 /**
- * Beside other runs a chart shows one line of this one, in its colour, and the threshold.
+ * Beside other runs a chart shows one line of this one, in its colour, what is dashed there, and the threshold.
  * @param {(Source & {label: string})[]} sources
  * @param {Store} store
  */
 function drawn(sources, { overlay }) {
   if (overlay.runs.length === 0) return sources;
-  const [shown, ...rest] = sources.map((source) => ({ ...source, label: source.role === "threshold" ? source.label : "" }));
-  return shown ? [{ ...shown, role: /** @type {const} */ ("run0") }, ...rest.filter(({ role }) => role === "threshold")] : [];
+  const role = /** @type {const} */ ("run0");
+  return sources.flatMap((source, i) => {
+    if (source.role === "threshold") return [source];
+    if (source.dashed) return [{ ...source, role }];
+    return i === 0 ? [{ ...source, role, label: "" }] : [];
+  });
 }
 
 /**
