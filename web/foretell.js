@@ -1,8 +1,12 @@
-/** Asks the server what other thresholds would have done to the steps on show, and again as they change. */
+/**
+ * Asks the server what other thresholds would have done to the steps on show, and again as they change; to those of the
+ * runs laid over it only while the panel is seen.
+ */
 
 import { getReplay, getWhatIf } from "./api.js";
 import { span } from "./lib/decimate.js";
 import { lastValues } from "./lib/draft.js";
+import { alongside, onShow } from "./lib/overlay.js";
 import { RECENT_STEPS } from "./lib/recent.js";
 import { write } from "./lib/schema.js";
 import { comparedWith, draftedRule } from "./lib/whatif.js";
@@ -11,31 +15,69 @@ import { comparedWith, draftedRule } from "./lib/whatif.js";
 /** @typedef {import("./lib/whatif.js").Question} Question */
 
 const PAUSE_MS = 1000;
+const NO_ROWS = { first: 0, last: 0 };
 
-/** @param {Store} store */
-export function foretell(store) {
+/**
+ * @param {Store} store
+ * @param {HTMLElement} panel  that shows it
+ */
+export function foretell(store, panel) {
+  /** @type {WeakMap<object, string>} the last question about the run on show, and about each laid over it */
+  const asked = new WeakMap();
+  let seen = false;
   let busy = false;
-  let asked = "";
   const look = async () => {
-    const question = busy ? null : questionOf(store);
-    if (!question || JSON.stringify(question) === asked) return;
+    if (busy) return;
     busy = true;
-    asked = JSON.stringify(question);
-    try {
-      const [whatif, effect] = await Promise.all([getWhatIf(question), question.rule && getReplay(question, question.rule)]);
-      store.foresee({ question, ...whatif, effect });
-    } catch (error) {
-      store.say(`What other thresholds would do could not be loaded: ${error instanceof Error ? error.message : error}`);
+    const questions = questionsOf(store, seen && !document.hidden).filter(([about, question]) => asked.get(about) !== JSON.stringify(question));
+    for (const [about, question] of questions) {
+      asked.set(about, JSON.stringify(question));
+      await ask(store, question);
     }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    if (questions.length) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     busy = false;
-    look();
+    if (questions.length) look();
   };
-  store.watch(["rows", "view", "run", "draft"], look);
+  store.watch(["rows", "view", "run", "draft", "overlay"], look);
+  new IntersectionObserver((entries) => {
+    seen = entries.some(({ isIntersecting }) => isIntersecting);
+    look();
+  }).observe(panel);
 }
 
 /**
- * What to ask now; null when there are no steps.
+ * @param {Store} store
+ * @param {Question} question
+ */
+async function ask(store, question) {
+  try {
+    const [whatif, effect] = await Promise.all([getWhatIf(question), question.rule && getReplay(question, question.rule)]);
+    store.foresee({ question, ...whatif, effect });
+  } catch (error) {
+    store.say(`What other thresholds would do could not be loaded: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/**
+ * What to ask now, and about what.
+ * @param {Store} store
+ * @param {boolean} all  not only of the run on show
+ * @returns {[about: object, question: Question][]}
+ */
+function questionsOf(store, all) {
+  const own = questionOf(store);
+  if (!own) return [];
+  const { view, abscissa, range, overlay } = store;
+  const [lo, hi] = range.map(abscissa.at);
+  const others = (all ? overlay.runs : []).map((other) => {
+    const rows = onShow(alongside(view.unit, other.table, abscissa).x, other.table, [lo, hi]);
+    return /** @type {[object, Question]} */ ([other, { run: other.info.id, metric: own.metric, rule: null, ...(rows ?? NO_ROWS) }]);
+  });
+  return [[store, own], ...others];
+}
+
+/**
+ * What to ask of the run on show; null when there are no steps.
  * @param {Store} store
  * @returns {Question | null}
  */

@@ -53,7 +53,7 @@ rangeView(element("#norm .tools"), store);
 backFill(store);
 backFillLayers(store);
 followOverlay(store);
-foretell(store);
+foretell(store, element(".whatif"));
 store.watch(["view", "run"], () => {
   const query = toQuery(store.place);
   if (query !== location.search) history.replaceState(null, "", query || location.pathname);

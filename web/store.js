@@ -203,8 +203,10 @@ export class Store {
 
   /** @param {import("./lib/whatif.js").Foresight} whatif */
   foresee(whatif) {
-    if (!this.#isShown(whatif.question.run)) return;
-    this.whatif = whatif;
+    const { run } = whatif.question;
+    const about = this.#isShown(run) ? this : this.overlay.runs.find(({ info }) => info.id === run);
+    if (!about) return;
+    about.whatif = whatif;
     this.#changed("whatif");
   }
 

@@ -185,7 +185,7 @@ export function barTraces({ edges, counts, threshold }, palette) {
  */
 export function shareTraces(curves, palette) {
   return curves.map(({ role, name, x, y }) => ({
-    type: "scatter", mode: "lines", name, x: x.map(Math.log10), y, line: { width: 1.75, color: palette[role], simplify: false },
+    type: "scatter", mode: "lines", name, x: x.map(Math.log10), y, line: { ...LINES[role], color: palette[role], simplify: false },
   }));
 }
 

@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.test_states import violations
+
 pytestmark = pytest.mark.e2e
 
 #: Whether the loss chart draws lines of these roles first, told by their colours, among those of a mode.
@@ -15,6 +17,12 @@ DRAWN_RUNS = """([roles, drawn]) => {
     probe.remove();
     const lines = (data ?? []).filter(({ name, x, mode }) => mode === drawn && !/change/.test(name) && x.length);
     return colours.every((colour, i) => lines[i]?.line.color === colour);
+}"""
+
+#: Whether the layers' chart draws so many lines.
+LAYER_LINES = """(count) => {
+    const { data } = document.querySelector('[data-testid=chart-layers]');
+    return (data ?? []).filter(({ name, mode }) => mode === 'lines' && !/change/.test(name)).length === count;
 }"""
 
 
@@ -49,6 +57,58 @@ def test_a_run_is_repeated_beside_itself_with_another_threshold(make_server, ope
     page.locator("#overlay").get_by_role("button", name=re.compile("off the charts")).click()
     page.wait_for_function(DRAWN_RUNS, arg=[["loss"], "lines"])
     assert "with=" not in page.url
+
+
+def test_another_run_is_compared_on_every_chart_and_only_what_is_on_show_is_asked_for(make_server, open_page):
+    """Other losses, one layer and the share clipped are told of each run; unseen, they cost no request."""
+    server = make_server(autostart="")
+    options = {"seed": 7, "context": 8, "batch": 2, "steps": 260}
+    bounds = (0.5, 0.2)
+    first, second = (
+        server.post("/api/workers", {"workload": "rnn", "config": options | {"max_norm": bound}})["id"]
+        for bound in bounds
+    )
+    for run in (first, second):
+        server.wait_until(lambda run=run: server.run(run)["state"] == "finished", "a run to finish")
+    link = f"{server.url}/?run={second}&with={first}"
+
+    page = open_page(link)
+    page.wait_for_function(DRAWN_RUNS, arg=[["run1", "run0"], "lines+markers"])
+    chart, key = page.get_by_test_id("chart-loss"), page.locator("#overlay tbody tr")
+    crosshair = page.locator("#norm .crosshair")
+    chart.hover(position={"x": 200, "y": 60})
+    expect(crosshair).to_have_text(re.compile(r"step \d+"))
+    step = int(crosshair.inner_text().removeprefix("step "))
+    for row, run in ((0, second), (1, first)):
+        columns = server.series(run, "threshold", "norm", "coef", "clamped", "loss")["columns"]
+        told = [columns[name][step - 1] for name in ("threshold", "norm", "coef", "clamped", "loss")]
+        assert [float(text) for text in key.nth(row).locator("td").all_inner_texts()[1:6]] == pytest.approx(told, 0.01)
+
+    norms = server.series(first, "norm")["columns"]["norm"]
+    share = f"{sum(norm > bounds[1] for norm in norms) / len(norms):.1%}".replace("100.0", "100").replace("%", " %")
+    page.locator("#shares span").nth(1).get_by_text(share).wait_for()
+
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    layers = page.get_by_test_id("chart-layers")
+    page.get_by_text(f"Of rnn {second[:4]}. Click a row").wait_for()
+    layers.click(position={"x": 200, "y": 10})
+    name = server.run()["layers"][0]
+    page.locator("#overlay thead").get_by_text(name).wait_for()
+    page.wait_for_function(LAYER_LINES, arg=2)
+    assert [url for url in asked if f"{first}/layers" in url] == [f"{server.url}/api/runs/{first}/layers?points=300"]
+    expect(key.nth(1).locator("td").nth(-2)).to_have_text(re.compile(r"^[\d.e-]+$"))
+    assert violations(page) == []
+
+    phone = open_page("about:blank", viewport={"width": 390, "height": 844})
+    unseen = []
+    phone.on("request", lambda request: unseen.append(request.url))
+    phone.goto(link)
+    phone.locator("#overlay tbody tr").nth(1).get_by_text("0.500").wait_for()
+    phone.wait_for_timeout(1500)
+    assert not [url for url in unseen if f"{first}/whatif" in url or f"{first}/layers" in url]
+    phone.get_by_test_id("chart-hist").scroll_into_view_if_needed()
+    phone.wait_for_function("() => document.querySelectorAll('#shares b').length === 2")
 
 
 def test_a_run_is_renamed_deleted_and_brought_back_before_everybodys_eyes(make_server, open_page):

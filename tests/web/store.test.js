@@ -179,6 +179,15 @@ test("the knobs that a training declared may be turned in every mode, beside the
   assert.deepEqual(Object.keys(store.ownOf("norm")), ["max_norm"]);
 });
 
+test("what was asked of a run laid over the one on show is kept with it", () => {
+  const { store } = live();
+  store.receive(snapshot({ runs: [run, { ...run, id: "b2" }] }));
+  store.compare(["b2"]);
+  const question = { run: "b2", metric: /** @type {const} */ ("norm"), first: 1, last: 3, rule: null };
+  store.foresee({ question, steps: 0, curve: { threshold: [], clipped: [], coef: [] }, histogram: null, suggestions: [], effect: null });
+  assert.deepEqual([store.whatif, store.overlay.runs[0].whatif?.question], [null, question]);
+});
+
 test("what was asked of a run that is on show no more is let go", () => {
   const { store } = live();
   store.receive(snapshot({}));

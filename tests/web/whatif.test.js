@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { clippedAt, coefAt, comparedWith, draftedRule, fixedBeside, quantile, sortFinite } from "../../web/lib/whatif.js";
+import { clippedAt, coefAt, comparedWith, draftedRule, fixedBeside, quantile, shareCurve, sortFinite } from "../../web/lib/whatif.js";
 import { NOT_LOGGED } from "../../web/lib/wire.js";
 
 const hundred = Float64Array.from({ length: 101 }, (_, i) => i);
@@ -60,6 +60,11 @@ test("below the least norm all but zero gradients are clipped, in proportion to 
   assert.equal(clippedAt(effect, 0.5), 0.75);
   assert.ok(Math.abs(coefAt(effect, 0.5) - (1 + 0.5 + 0.05 + 0.005) / 4) < 1e-12);
   assert.equal(coefAt(effect, 0), 0.25);
+});
+
+test("a share is drawn from end to end of another run's axis", () => {
+  assert.deepEqual(shareCurve(effect, [0.1, 50]), { x: [0.1, 1, 10, 50], y: [0.75, 0.5, 0.25, 0.25] });
+  assert.deepEqual(shareCurve(effect, [200, 300]), { x: [200, 300], y: [0, 0] });
 });
 
 test("without steps, without a threshold, or for a clamp's coefficient there is no answer", () => {

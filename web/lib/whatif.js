@@ -136,6 +136,17 @@ export function clippedAt({ steps, curve: { threshold, clipped }, histogram }, l
 }
 
 /**
+ * The share of steps clipped, by threshold, from one end of an axis to the other.
+ * @param {WhatIf} whatif
+ * @param {[lo: number, hi: number]} ends
+ * @returns {{x: number[], y: number[]}}
+ */
+export function shareCurve(whatif, [lo, hi]) {
+  const x = [lo, ...whatif.curve.threshold.filter((threshold) => threshold > lo && threshold < hi), hi];
+  return { x, y: x.map((limit) => clippedAt(whatif, limit)) };
+}
+
+/**
  * The mean coefficient that a threshold would have given.
  * @param {WhatIf} whatif
  * @param {number} limit

@@ -5,8 +5,9 @@ import { shareBeyond } from "../lib/exponents.js";
 import { count, number, percent } from "../lib/format.js";
 import { logTicks } from "../lib/scale.js";
 import { write } from "../lib/schema.js";
-import { clippedAt, coefAt, comparedWith, fixedBeside } from "../lib/whatif.js";
+import { clippedAt, coefAt, comparedWith, fixedBeside, shareCurve } from "../lib/whatif.js";
 import { find, make, setText } from "./dom.js";
+import { compared } from "./plots.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../charts.js").Chart} Chart */
@@ -22,6 +23,9 @@ export class WhatIfView {
   #note;
   #buttons;
   #key;
+  #coefs;
+  /** What the key was made of. */
+  #made = "";
   /** The suggestion that is pointed at or has the focus; "" for none. */
   #considered = "";
   /** The threshold under the pointer; NaN when it is elsewhere. */
@@ -39,7 +43,8 @@ export class WhatIfView {
     this.#headline = find(panel, "#would-clip", HTMLElement);
     this.#detail = find(panel, "#whatif-detail", HTMLElement);
     this.#note = find(panel, ".note", HTMLElement);
-    this.#key = find(panel, ".key", HTMLElement);
+    this.#key = find(panel, "#shares", HTMLElement);
+    this.#coefs = find(panel, "#coefs", HTMLElement);
     this.#buttons = SUGGESTIONS.map((name) => this.#makeButton(name));
     find(panel, "#suggestions", HTMLElement).replaceChildren(...this.#buttons.map(({ button }) => button));
     this.element.addEventListener("pointermove", ({ clientX }) => {
@@ -49,8 +54,8 @@ export class WhatIfView {
   }
 
   draw() {
-    const { draft, run, rules, locked } = this.#store;
-    const bound = this.#compared ? boundOf(draft, run?.control ?? {}, rules) : NaN;
+    const { locked } = this.#store;
+    const bound = this.#bound;
     const whatif = this.#whatif;
     setText(this.#headline, whatif ? this.#title(whatif, bound) : "No steps yet");
     this.#describe();
@@ -92,10 +97,33 @@ export class WhatIfView {
     return fixedBeside(this.#mode);
   }
 
+  /** The threshold in the knob; NaN when it has none that stays. */
+  get #bound() {
+    const { draft, run, rules } = this.#store;
+    return this.#compared ? boundOf(draft, run?.control ?? {}, rules) : NaN;
+  }
+
   /** What the server said about the metric that matters now. */
   get #whatif() {
-    const { whatif } = this.#store;
+    return this.#matters(this.#store.whatif);
+  }
+
+  /**
+   * @param {Foresight | null} whatif
+   * @returns {Foresight | null}
+   */
+  #matters(whatif) {
     return whatif?.steps && whatif.question.metric === (this.#compared ?? "norm") ? whatif : null;
+  }
+
+  /** Whose shares are drawn: those of the run on show, or of every run on the charts. */
+  get #shares() {
+    const alone = { role: /** @type {const} */ ("share"), name: "share clipped", whatif: this.#store.whatif };
+    const runs = compared(this.#store);
+    return (runs.length ? runs : [alone]).flatMap(({ role, name, whatif }) => {
+      const found = this.#fixed ? this.#matters(whatif) : null;
+      return found ? [{ role, name, whatif: found }] : [];
+    });
   }
 
   /** @param {string} name */
@@ -112,9 +140,38 @@ export class WhatIfView {
   /** Say more about the suggestion or the threshold that is pointed at, else about the one in the knob. */
   #describe() {
     const considered = this.#suggestion(this.#considered);
-    if (considered) return setText(this.#detail, `${considered.name}: ${considered.sentence}`);
     const whatif = this.#whatif;
-    setText(this.#detail, whatif ? this.#details(whatif) : "");
+    const words = whatif ? [this.#details(whatif), this.#whose(whatif)].filter(Boolean).join("; ") : "";
+    setText(this.#detail, considered ? `${considered.name}: ${considered.sentence}` : words);
+    this.#tellShares([considered?.threshold ?? NaN, this.#pointed, this.#bound].find((limit) => !Number.isNaN(limit)) ?? NaN);
+  }
+
+  /**
+   * Beside other runs, say whose steps the bars and the words are about.
+   * @param {Foresight} whatif
+   */
+  #whose({ question }) {
+    const [shown] = compared(this.#store);
+    return shown ? `${question.metric === "norm" ? "norms" : "largest elements"} of ${shown.name}` : "";
+  }
+
+  /**
+   * In the key, beside the line of each of several runs, how much of it a threshold clips.
+   * @param {number} limit  NaN for none
+   */
+  #tellShares(limit) {
+    const shares = this.#shares;
+    const made = shares.map(({ role, name }) => `${role} ${name}`).join();
+    if (made !== this.#made) {
+      const items = shares.map(({ role, name }) => make("span", { title: name }, make("i", { class: `swatch ${role}` }), make("b")));
+      this.#key.replaceChildren(...items, make("span", {}, "share clipped"));
+      this.#key.hidden = items.length === 0;
+    }
+    this.#made = made;
+    this.#key.querySelectorAll("b").forEach((word, i) => {
+      const { role, whatif } = shares[i];
+      setText(word, role === "share" || Number.isNaN(limit) ? "" : percent(clippedAt(whatif, limit)));
+    });
   }
 
   /**
@@ -159,9 +216,10 @@ export class WhatIfView {
     if (!histogram) return;
     const [lo, hi] = [histogram.edges[0], histogram.edges[histogram.counts.length]];
     const ticks = logTicks(lo, hi, Math.floor(this.chart.width / PIXELS_PER_TICK));
-    const curves = this.#fixed ? curvesOf(curve) : [];
-    this.chart.drawBars({ ...histogram, ticks, curves, threshold: bound });
-    this.#key.querySelectorAll("span").forEach((each, i) => each.toggleAttribute("hidden", i >= curves.length));
+    const shares = this.#shares.map(({ role, name, whatif }) => ({ role, name, ...shareCurve(whatif, [lo, hi]) }));
+    const coefs = this.#fixed && compared(this.#store).length === 0 ? coefCurves(curve) : [];
+    this.chart.drawBars({ ...histogram, ticks, curves: [...coefs, ...shares.toReversed()], threshold: bound });
+    this.#coefs.hidden = coefs.length === 0;
   }
 
   /**
@@ -181,6 +239,14 @@ export class WhatIfView {
 }
 
 /**
+ * @param {import("../lib/whatif.js").Curve} curve
+ * @returns {import("../traces.js").ShareCurve[]}  none of a clamp
+ */
+function coefCurves({ threshold, coef }) {
+  return coef ? [{ role: "coef", name: "mean coefficient", x: threshold, y: coef }] : [];
+}
+
+/**
  * The effect of a threshold within the steps that it clips: on all of the gradient, or in a clamp's case on how many
  * of its elements just now.
  * @param {Foresight} whatif
@@ -195,14 +261,4 @@ function effectWords(whatif, exponents, bound, pointed) {
   const words = clamp ? elements : `mean coefficient ${number(coefAt(whatif, bound))}`;
   if (!pointed) return words;
   return [`at ${number(bound)}: clips ${percent(clippedAt(whatif, bound))}`, words].filter(Boolean).join(", ");
-}
-
-/**
- * @param {import("../lib/whatif.js").Curve} curve
- * @returns {import("../traces.js").ShareCurve[]}
- */
-function curvesOf({ threshold, clipped, coef }) {
-  /** @type {import("../traces.js").ShareCurve[]} */
-  const curves = [{ role: "threshold", name: "share clipped", x: threshold, y: clipped }];
-  return coef ? [...curves, { role: "coef", name: "mean coefficient", x: threshold, y: coef }] : curves;
 }
