@@ -269,6 +269,12 @@ class Subscribe(Message):
     since: Count | None = None
 
 
+class Ping(Message):
+    """Is anybody there? A page that has heard nothing for a while cannot tell a quiet line from a dead one."""
+
+    type: Literal["ping"] = "ping"
+
+
 # --- server -> browser ---
 
 
@@ -377,14 +383,20 @@ class Runs(Message):
     runs: list[RunInfo]
 
 
+class Pong(Message):
+    """The answer to a ping."""
+
+    type: Literal["pong"] = "pong"
+
+
 FromTrainer = Annotated[
     Hello | Steps | Layers | Applied | Rejected | Event | Finish,
     Field(discriminator="type"),
 ]
 ToTrainer = Annotated[Welcome | Ack | Control | CommandMessage | Error, Field(discriminator="type")]
-FromBrowser = Annotated[Subscribe | Control | CommandMessage, Field(discriminator="type")]
+FromBrowser = Annotated[Subscribe | Control | CommandMessage | Ping, Field(discriminator="type")]
 ToBrowser = Annotated[
-    Snapshot | ViewSteps | ViewLayers | Status | ViewLog | ViewApplied | ViewRejected | Runs | Error,
+    Snapshot | ViewSteps | ViewLayers | Status | ViewLog | ViewApplied | ViewRejected | Runs | Pong | Error,
     Field(discriminator="type"),
 ]
 

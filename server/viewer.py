@@ -17,6 +17,8 @@ from server.protocol import (
     Control,
     Error,
     Message,
+    Ping,
+    Pong,
     Subscribe,
     ViewApplied,
     ViewRejected,
@@ -93,6 +95,8 @@ class Viewer(Peer):
             if isinstance(message, Subscribe):
                 self._subscription = message
                 self.wake()
+            elif isinstance(message, Ping):
+                await self._say(Pong())
             elif len(self._requests) < PENDING_REQUESTS:
                 request = asyncio.create_task(self._settle(message))
                 self._requests.add(request)

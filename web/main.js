@@ -88,6 +88,7 @@ keysView(element("#keys"), [
 ]);
 
 socket.connect();
+for (const change of ["offline", "online"]) addEventListener(change, () => socket.doubt());
 getRules().then((rules) => store.setRules(rules), (error) => store.say(`The clipping modes could not be loaded: ${error.message}`));
 start.load().catch((error) => store.say(`The built-in trainings could not be loaded: ${error.message}`));
 loadPlotly("vendor/plotly-cartesian.min.js").then(

@@ -144,6 +144,8 @@ export class Store {
         return this.#settle(message.id, { state: "rejected", reason: message.reason });
       case "runs":
         return this.#listRuns(message.runs);
+      case "pong":
+        return; // that it came is all it says
       case "error":
         return this.#fail(message.reason);
       case "status":

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.test_login import TOKEN, log_in
 from tests.server.site import TrainerWire, steps
@@ -47,6 +48,61 @@ def test_every_state_is_accessible(make_server, open_page, scheme):
         trainer.send({"type": "finish", "n": 1, "time": 1.0, "state": "failed", "reason": "Traceback\nOops: no"})
         page.get_by_text("Run failed at step 200: Oops: no").wait_for()
         assert violations(page) == []
+
+
+def test_a_line_that_died_without_a_word_is_found_out(make_server, open_page):
+    """When nothing has come for a while the page asks, and without an answer it locks the knob and connects anew."""
+    server = make_server(autostart="")
+    page = open_page("about:blank")
+    page.clock.install()
+    lines = []
+
+    def forward(line):
+        """Between page and server, until it is told to pass nothing on any more."""
+        line.dead, line.pings = False, 0
+        lines.append(line)
+        onward = line.connect_to_server()
+        line.on_message(lambda text: (onward.send(text), setattr(line, "pings", line.pings + ('"ping"' in text))))
+        onward.on_message(lambda text: line.dead or line.send(text))
+
+    page.route_web_socket("**/ws/view", forward)
+    with closing(TrainerWire(server.url)) as trainer:
+        trainer.start("r1", control={"mode": "norm", "max_norm": 1.0})
+        trainer.commit(steps(1, 20))
+        page.goto(server.url)
+        knob = page.get_by_test_id("max-norm")
+        expect(knob).to_be_enabled()
+        page.clock.fast_forward(6000)
+        expect(page.get_by_test_id("connection")).to_have_text("live")
+        page.wait_for_timeout(300)
+        page.clock.fast_forward(11000)
+        expect(page.get_by_test_id("connection")).to_have_text("live")
+        assert (len(lines), lines[0].pings) == (1, 2)  # the first was answered, so that it was asked again
+
+        page.wait_for_timeout(300)
+        lines[0].dead = True
+        page.clock.fast_forward(6000)
+        page.clock.fast_forward(11000)
+        page.get_by_text(re.compile("reconnecting")).wait_for()
+        assert knob.is_disabled()
+        page.clock.fast_forward(1000)
+        expect(knob).to_be_enabled()
+        assert len(lines) == 2
+
+
+def test_a_browser_that_goes_offline_knows_it_at_once(make_server, open_page):
+    """The network is gone: the page says so within seconds, and is back as soon as the network is."""
+    server = make_server(autostart="")
+    with closing(TrainerWire(server.url)) as trainer:
+        trainer.start("r1", control={"mode": "norm", "max_norm": 1.0})
+        page = open_page(server.url)
+        knob = page.get_by_test_id("max-norm")
+        expect(knob).to_be_enabled()
+        page.context.set_offline(True)
+        page.get_by_text(re.compile("reconnecting")).wait_for(timeout=10_000)
+        expect(knob).to_be_disabled()
+        page.context.set_offline(False)
+        expect(knob).to_be_enabled()
 
 
 def test_a_page_says_what_it_waits_for(make_server, open_page):

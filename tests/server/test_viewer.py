@@ -179,6 +179,16 @@ def test_nonsense_is_answered_and_the_page_may_go_on(site, text):
     assert viewer.subscribe()["runs"] == []
 
 
+def test_a_ping_is_answered_on_its_own_line(site):
+    """A page that has heard nothing for a while finds out whether its line still works, whatever it watches."""
+    viewer = site.viewer()
+    viewer.send({"type": "ping"})
+    assert viewer.receive() == {"type": "pong"}
+    viewer.subscribe()
+    viewer.send({"type": "ping"})
+    assert viewer.wait("pong")
+
+
 # --- what a viewer asks for ---
 
 

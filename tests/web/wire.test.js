@@ -10,7 +10,7 @@ const frames = golden.server_to_browser.map((message) => JSON.stringify(message)
 
 test("every message a server sends to a browser is understood", () => {
   const types = frames.map((frame) => parse(frame).type);
-  assert.deepEqual(new Set(types), new Set(["snapshot", "steps", "layers", "status", "event", "applied", "rejected", "runs", "error"]));
+  assert.deepEqual(new Set(types), new Set(["snapshot", "steps", "layers", "status", "event", "applied", "rejected", "runs", "pong", "error"]));
 });
 
 test("the rows of the golden snapshot and steps become typed columns", () => {

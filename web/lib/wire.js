@@ -66,13 +66,15 @@
  *   | {type: "applied", run: string, id: string, step: number, config: Patch}
  *   | {type: "rejected", run: string | null, id: string, reason: string}
  *   | {type: "runs", runs: RunInfo[]}
+ *   | {type: "pong"}
  *   | {type: "error", reason: string}} ServerMessage
  */
 
 /**
  * @typedef {{type: "subscribe", run: string | null, since: number | null}
  *   | {type: "control", id: string, run: string, patch: Patch}
- *   | {type: "command", id: string, run: string, command: Command}} BrowserMessage
+ *   | {type: "command", id: string, run: string, command: Command}
+ *   | {type: "ping"}} BrowserMessage
  */
 
 /** Stands for `null` in a numeric column: a float64 no metric takes, where NaN and the infinities are real values. */
@@ -104,7 +106,7 @@ export function toColumns(rows) {
   return columns;
 }
 
-const TYPES = ["snapshot", "steps", "layers", "status", "event", "applied", "rejected", "runs", "error"];
+const TYPES = ["snapshot", "steps", "layers", "status", "event", "applied", "rejected", "runs", "pong", "error"];
 
 /**
  * A frame of /ws/view.

@@ -53,7 +53,7 @@ export class ControlView {
     this.#listen();
     store.watch(["rules"], () => this.#listModes());
     store.watch(["run", "draft", "connection", "rules", "log", "change"], () => this.#show());
-    store.watch(["change"], () => this.#showAnswer());
+    store.watch(["change", "connection"], () => this.#showAnswer());
   }
 
   /**
@@ -233,10 +233,10 @@ export class ControlView {
   }
 
   #showAnswer() {
-    const { change, run } = this.#store;
+    const { change, run, connection } = this.#store;
     this.#answer.dataset.state = change?.state ?? "";
     this.#answer.dataset.step = change?.state === "applied" ? String(change.step) : "";
-    const words = change ? answerWords(change, run?.state === "paused") : "";
+    const words = change ? answerWords(change, connection.state !== "live" ? "the line is cut" : run?.state === "paused" ? "training is paused" : "") : "";
     setText(this.#answer, words);
     if (change && change.state !== "pending") this.#announce(words);
   }
@@ -244,11 +244,11 @@ export class ControlView {
 
 /**
  * @param {import("../lib/requests.js").Change} change
- * @param {boolean} paused
+ * @param {string} obstacle  what the answer waits for; "" when it is on its way
  */
-function answerWords({ state, step, reason, patch }, paused) {
+function answerWords({ state, step, reason, patch }, obstacle) {
   if (state === "applied") return `applied at step ${count(step)}`;
   if (state === "rejected") return `rejected: ${reason}`;
   const asked = Object.entries(patch).map(([name, value]) => `${name} ${exact(value)}`).join(", ");
-  return paused ? `pending: ${asked}, at the next step; training is paused` : `pending: ${asked}`;
+  return `pending: ${asked}${obstacle && `; ${obstacle}`}`;
 }
