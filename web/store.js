@@ -7,6 +7,7 @@
 
 import { abscissa } from "./lib/abscissa.js";
 import { changesOf, standing } from "./lib/changes.js";
+import { startedWith } from "./lib/draft.js";
 import { runTitle } from "./lib/format.js";
 import { Gaps } from "./lib/gaps.js";
 import { LayerHistory } from "./lib/layers.js";
@@ -244,6 +245,12 @@ export class Store {
     return Object.fromEntries(all.map(([mode, rule]) => [mode, { ...rule, properties: { ...rule.properties, ...this.shared } }]));
   }
 
+  /** The clipper's configuration: in force, or until the training has started, what it was asked to start with. */
+  get configuration() {
+    const { control = {}, config = {} } = this.run ?? {};
+    return control.mode === undefined ? startedWith(config, this.rules) : control;
+  }
+
   /** How far the newest change that this page asked for has got. */
   get change() {
     return this.#requests.change;
@@ -392,6 +399,7 @@ export class Store {
   #forget() {
     this.layers.clear();
     this.whatif = null;
+    this.#changed("whatif");
     this.#requests = new Requests();
     this.draft = null;
     if (this.run) this.view = { ...this.view, range: null, frozen: null, layer: null };

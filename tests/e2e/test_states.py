@@ -129,3 +129,24 @@ def test_a_page_says_what_it_waits_for(make_server, open_page):
     server.start()
     page.get_by_text("No training yet").wait_for()
     assert page.locator("#waiting").is_hidden()
+
+
+#: The page says that a training starts, and shows nothing that belongs to another.
+STARTING = """() => document.querySelector('#norm .note').textContent === 'rnn is starting: loading torch and the data'
+    && document.querySelector('#bound').value === '' && document.querySelector('#mode').value === 'off'
+    && getComputedStyle(document.querySelector('#hist .plot')).visibility === 'hidden'
+    && [...document.querySelectorAll('.chart:not(.hero) .note')].every((note) => !note.checkVisibility())"""
+
+
+def test_a_training_that_starts_shows_nothing_of_the_one_before(make_server, open_page):
+    """Until its first step one sentence says what it does, and the knob shows what it was asked to start with."""
+    server = make_server(autostart="")
+    with closing(TrainerWire(server.url)) as trainer:
+        trainer.start("r1", control={"mode": "norm", "max_norm": 1.0})
+        trainer.commit(steps(1, 200))
+        page = open_page(server.url)
+        page.locator("[data-testid=chart-hist] .bars path").first.wait_for()
+        started = server.post("/api/workers", {"workload": "rnn", "config": {"mode": "off"}})["id"]
+        page.get_by_test_id("run-select").select_option(started)
+        page.wait_for_function(STARTING)
+        page.locator("[data-testid=chart-hist] .bars path").first.wait_for()

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { boundOf, lastValues, patchOf } from "../../web/lib/draft.js";
+import { boundOf, lastValues, patchOf, startedWith } from "../../web/lib/draft.js";
 
 const number = { type: "number", minimum: 0 };
 const rules = {
@@ -33,6 +33,12 @@ test("applying without a change asks for the knob as it stands", () => {
 
 test("what cannot be read is left to the server to reject", () => {
   assert.deepEqual(patchOf({ mode: "norm", texts: { max_norm: "fast" } }, control, rules), { max_norm: "fast" });
+});
+
+test("what a training starts with is the clipper's part of its options", () => {
+  assert.deepEqual(startedWith({ seed: 7, mode: "value", clip_value: 0.1, max_norm: 1 }, rules), { mode: "value", clip_value: 0.1 });
+  assert.deepEqual(startedWith({ seed: 7, mode: "off" }, rules), { mode: "off" });
+  assert.deepEqual(startedWith({}, rules), {});
 });
 
 test("each mode's last values follow from the log", () => {

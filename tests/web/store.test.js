@@ -276,3 +276,13 @@ test("runs laid over the one on show follow the list, are never that one, and ch
   store.receive(snapshot({ run: { ...run, id: "c" }, runs: [run, { ...run, id: "c" }] }));
   assert.deepEqual(laid(), [run.id]);
 });
+
+test("until a training has started, the knob shows what it was asked to start with", () => {
+  const { store } = live();
+  store.setRules({ off: { title: "", help: "", source: "", bound: null, properties: {} } });
+  const config = { seed: 7, mode: "off", nonfinite: "skip" };
+  store.receive(snapshot({ run: { ...run, state: "starting", config, control: {} } }));
+  assert.deepEqual(store.configuration, { mode: "off", nonfinite: "skip" });
+  store.receive({ type: "status", run: { ...run, config } });
+  assert.deepEqual(store.configuration, { mode: "norm", max_norm: 1 });
+});

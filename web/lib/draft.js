@@ -33,6 +33,17 @@ export function patchOf(draft, control, rules) {
 }
 
 /**
+ * The clipper's part of the options that a training was started with, until it says itself what is in force.
+ * @param {Patch} config
+ * @param {Rules} rules
+ * @returns {Patch}
+ */
+export function startedWith(config, rules) {
+  const names = ["mode", ...Object.keys(rules[String(config.mode)]?.properties ?? {})];
+  return Object.fromEntries(names.flatMap((name) => (name in config ? [[name, config[name]]] : [])));
+}
+
+/**
  * Each mode's own last values, as far as the change log and the configuration in force tell.
  * @param {import("./wire.js").LogEntry[]} log
  * @param {Patch} control  in force

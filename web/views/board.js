@@ -46,6 +46,7 @@ export function boardView(board, store, frames, plotly) {
   imageMenu(whatif, store, "Norms, and what another threshold would do");
 
   const read = () => {
+    board.toggleAttribute("data-empty", store.table.length === 0);
     const steps = store.table.column("step");
     const row = Number.isNaN(crosshair.step) ? steps.length - 1 : nearest(steps.subarray(0, store.shownRows), crosshair.step);
     for (const plot of plots) plot.read(row);

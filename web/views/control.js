@@ -98,9 +98,8 @@ export class ControlView {
     if (changes && !locked && change?.state !== "pending") this.#store.control(undo(changes));
   }
 
-  /** The configuration in force. */
   get #control() {
-    return this.#store.run?.control ?? {};
+    return this.#store.configuration;
   }
 
   /** The mode on show: drafted, else in force. */
@@ -161,7 +160,7 @@ export class ControlView {
   #show() {
     const { locked, draft, rules } = this.#store;
     setText(this.#inForce, locked || `in force: ${this.#control.mode}${this.#boundInForce()}`);
-    if (!this.#rule) return this.#enable();
+    if (!this.#rule) return this.#empty();
     this.#mode.value = this.#shownMode;
     this.#mode.title = this.#rule.help;
     this.#mode.classList.toggle("edited", draft !== null && draft.mode !== this.#control.mode);
@@ -172,6 +171,12 @@ export class ControlView {
     this.#slider.value = String(this.#toSlider(value));
     this.#parameters.show(this.#shownMode, this.#rule);
     for (const [name, field] of this.#parameters.fields) this.#fill(field, name);
+    this.#enable();
+  }
+
+  /** Show no value of another run where there is none yet. */
+  #empty() {
+    this.#mode.value = this.#bound.value = "";
     this.#enable();
   }
 

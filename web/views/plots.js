@@ -136,7 +136,7 @@ export class PlotView {
   draw() {
     const figure = this.#plot.figure(sceneOf(this.#store), this.chart.width, this.#store);
     this.chart.draw(figure);
-    setText(this.#note, figure.note);
+    setText(this.#note, this.#store.table.length ? figure.note : emptyWords(this.#store.run));
     this.afterDraw();
   }
 
@@ -179,6 +179,16 @@ function drawn(sources, { overlay }) {
     if (source.dashed) return [{ ...source, role }];
     return i === 0 ? [{ ...source, role, label: "" }] : [];
   });
+}
+
+/**
+ * Why there is nothing to draw, and what it waits for.
+ * @param {import("../lib/wire.js").RunInfo | null} run
+ */
+function emptyWords(run) {
+  if (!run) return "";
+  if (run.state === "starting") return `${run.name} is starting: loading torch and the data`;
+  return run.attached ? "Waiting for the first step" : "No step was recorded";
 }
 
 /**

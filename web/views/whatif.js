@@ -54,12 +54,13 @@ export class WhatIfView {
   }
 
   draw() {
-    const { locked } = this.#store;
+    const { locked, table } = this.#store;
     const bound = this.#bound;
     const whatif = this.#whatif;
-    setText(this.#headline, whatif ? this.#title(whatif, bound) : "No steps yet");
+    setText(this.#headline, whatif ? this.#title(whatif, bound) : table.length ? "" : "No steps yet");
     this.#describe();
     setText(this.#note, whatif && !whatif.histogram ? "All norms are zero" : "");
+    for (const part of [this.element, this.#key, this.#coefs]) part.classList.toggle("stale", !whatif);
     if (whatif) this.#drawChart(whatif, bound);
     for (const { name, button, value } of this.#buttons) {
       const found = this.#suggestion(name);
