@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { boundOf, lastValues, patchOf, startedWith } from "../../web/lib/draft.js";
+import { boundOf, lastValues, patchOf, startedWith, switchTo } from "../../web/lib/draft.js";
 
 const number = { type: "number", minimum: 0 };
 const rules = {
@@ -33,6 +33,15 @@ test("applying without a change asks for the knob as it stands", () => {
 
 test("what cannot be read is left to the server to reject", () => {
   assert.deepEqual(patchOf({ mode: "norm", texts: { max_norm: "fast" } }, control, rules), { max_norm: "fast" });
+});
+
+test("another mode is drafted with its knob where it last was, else at its default", () => {
+  const byDefault = { ...rules, value: { ...rules.value, properties: { clip_value: { ...number, default: 1 } } } };
+  assert.deepEqual(switchTo("value", [], control, byDefault), { mode: "value", texts: { clip_value: "1" } });
+  const log = [applied({ mode: ["value", "norm"], clip_value: [0.3, null], max_norm: [null, 1] })];
+  assert.deepEqual(switchTo("value", log, control, byDefault), { mode: "value", texts: { clip_value: "0.3" } });
+  assert.deepEqual(switchTo("off", log, control, byDefault), { mode: "off", texts: {} });
+  assert.equal(switchTo("norm", log, control, byDefault), null);
 });
 
 test("what a training starts with is the clipper's part of its options", () => {

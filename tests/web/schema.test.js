@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { numeric, read, sliderRange, write } from "../../web/lib/schema.js";
+import { allowed, numeric, read, scaled, sliderRange, write } from "../../web/lib/schema.js";
 
 const number = { type: "number", minimum: 0 };
 
@@ -37,4 +37,18 @@ test("a slider spans the allowed range, or two decades on either side of the val
   assert.deepEqual(sliderRange(2, number), { log: true, lo: 0.02, hi: 200 });
   assert.deepEqual(sliderRange(0, number), { log: true, lo: 0.01, hi: 100 });
   assert.deepEqual(sliderRange(Infinity, number), { log: true, lo: 0.01, hi: 100 });
+});
+
+test("a number that the parameter does not allow is none", () => {
+  const percentile = { type: "number", minimum: 0, maximum: 100 };
+  assert.deepEqual([0, 100, 120, -1, "fast", null].map((value) => allowed(value, percentile)), [0, 100, NaN, NaN, NaN, NaN]);
+  assert.deepEqual([0, 0.1].map((value) => allowed(value, { type: "number", exclusiveMinimum: 0 })), [NaN, 0.1]);
+  assert.deepEqual([2, 2.5].map((value) => allowed(value, { type: "integer" })), [2, NaN]);
+  assert.equal(allowed("Infinity", number), Infinity);
+});
+
+test("a multiple stops where the parameter does", () => {
+  const percentile = { type: "number", minimum: 0, maximum: 100 };
+  assert.deepEqual([scaled(40, 2, percentile), scaled(80, 2, percentile), scaled(80, 2, number)], [80, 100, 160]);
+  assert.equal(scaled(0.3, 0.1, number), 0.03);
 });

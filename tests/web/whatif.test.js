@@ -17,7 +17,7 @@ test("beside a mode without a fixed bound the curve is about mode norm, where th
 test("a drafted rule whose bound moves is tried with its own numbers: as typed, else the last ones", () => {
   const properties = { percentile: { type: "number" }, window: { type: "integer" }, max_norm: { type: "number" } };
   const remembered = { percentile: 10, window: 500, lr: 0.1 };
-  const draft = { mode: "autoclip", texts: { percentile: "25", max_norm: "abc", lr: "3" } };
+  const draft = { mode: "autoclip", texts: { percentile: "25", max_norm: "inf", lr: "3" } };
   assert.deepEqual(draftedRule(draft, remembered, properties), { mode: "autoclip", parameters: { percentile: 25, window: 500 } });
   assert.equal(draftedRule({ ...draft, mode: "norm" }, remembered, properties), null);
   assert.equal(draftedRule(null, remembered, properties), null);
@@ -72,4 +72,12 @@ test("without steps, without a threshold, or for a clamp's coefficient there is 
   assert.ok(Number.isNaN(clippedAt(empty, 1)));
   assert.ok(Number.isNaN(clippedAt(effect, NaN)));
   assert.ok(Number.isNaN(coefAt({ ...effect, curve: { ...effect.curve, coef: null } }, 1)));
+});
+
+test("a moving rule is tried only with what it allows", () => {
+  const properties = { percentile: { type: "number", minimum: 0, maximum: 100 }, window: { type: "integer", minimum: 1 } };
+  const tried = (/** @type {{[name: string]: string}} */ texts) => draftedRule({ mode: "autoclip", texts }, { percentile: 10, window: 5 }, properties);
+  assert.deepEqual(tried({ percentile: "20" }), { mode: "autoclip", parameters: { percentile: 20, window: 5 } });
+  for (const text of ["120", "-1", "fast", ""]) assert.equal(tried({ percentile: text }), null);
+  assert.equal(tried({ window: "2.5" }), null);
 });

@@ -1,7 +1,7 @@
 /** A change that is being edited: not yet asked for, so nothing obeys it. */
 
 import { changesOf } from "./changes.js";
-import { numeric, read, write } from "./schema.js";
+import { allowed, numeric, read, write } from "./schema.js";
 
 /** @typedef {import("./schema.js").Rules} Rules */
 /** @typedef {import("./wire.js").Patch} Patch */
@@ -30,6 +30,21 @@ export function patchOf(draft, control, rules) {
   }
   if (Object.keys(patch).length) return patch;
   return rule?.bound ? { [rule.bound]: control[rule.bound] } : { mode: draft.mode };
+}
+
+/**
+ * What is drafted when another mode is chosen: that mode with the knob where it last was, or at its default.
+ * @param {string} mode
+ * @param {import("./wire.js").LogEntry[]} log
+ * @param {Patch} control  in force
+ * @param {Rules} rules
+ * @returns {Draft | null}  null for the mode in force
+ */
+export function switchTo(mode, log, control, rules) {
+  if (mode === control.mode) return null;
+  const { bound, properties } = rules[mode];
+  const value = bound && write(lastValues(log, control)[mode]?.[bound] ?? properties[bound].default);
+  return { mode, texts: bound && value ? { [bound]: value } : {} };
 }
 
 /**
@@ -80,13 +95,4 @@ export function boundOf(draft, control, rules) {
   const text = draft?.texts[bound];
   if (text !== undefined) return allowed(read(text, rules[mode].properties[bound]), rules[mode].properties[bound]);
   return mode === control.mode ? numeric(control[bound]) : NaN;
-}
-
-/**
- * @param {import("./wire.js").Json} value
- * @param {import("./schema.js").Property} property
- */
-function allowed(value, { minimum = -Infinity, maximum = Infinity }) {
-  const number = numeric(value);
-  return number >= minimum && number <= maximum ? number : NaN;
 }

@@ -78,6 +78,29 @@ export function numeric(value) {
 }
 
 /**
+ * The same, but NaN also for a number that the parameter does not allow.
+ * @param {Json} value
+ * @param {Property} property
+ * @returns {number}
+ */
+export function allowed(value, { type, minimum = -Infinity, exclusiveMinimum = -Infinity, maximum = Infinity }) {
+  const number = numeric(value);
+  const fits = number >= minimum && number > exclusiveMinimum && number <= maximum;
+  return fits && (type !== "integer" || Number.isInteger(number)) ? number : NaN;
+}
+
+/**
+ * A multiple of a value, as far as the parameter allows.
+ * @param {number} value
+ * @param {number} factor
+ * @param {Property} property
+ * @returns {number}
+ */
+export function scaled(value, factor, { minimum = -Infinity, maximum = Infinity }) {
+  return Math.min(maximum, Math.max(minimum, Number((value * factor).toPrecision(6))));
+}
+
+/**
  * Where the values of a slider lie: over the allowed range when that has two ends, else over two decades on either
  * side of the value in force.
  * @param {number} value  in force

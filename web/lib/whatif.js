@@ -1,6 +1,6 @@
 /** What another threshold would do, read off the curve that the server makes of the recorded norms. */
 
-import { read } from "./schema.js";
+import { allowed, read } from "./schema.js";
 import { NOT_LOGGED } from "./wire.js";
 
 /**
@@ -69,7 +69,7 @@ export function fixedBeside(mode) {
 }
 
 /**
- * The moving rule that is being drafted; null when none is.
+ * The moving rule that is being drafted; null when none is, or one that cannot be.
  * @param {import("./draft.js").Draft | null} draft
  * @param {import("./wire.js").Patch} remembered  the mode's last values
  * @param {{[name: string]: import("./schema.js").Property}} properties  of the mode's own parameters
@@ -79,8 +79,9 @@ export function draftedRule(draft, remembered, properties) {
   if (!draft || !MOVING.includes(draft.mode)) return null;
   const values = Object.keys(properties).map((name) => {
     const typed = draft.texts[name];
-    return /** @type {const} */ ([name, typed === undefined ? remembered[name] : read(typed, properties[name])]);
+    return /** @type {const} */ ([name, typed === undefined ? remembered[name] : allowed(read(typed, properties[name]), properties[name])]);
   });
+  if (values.some(([, value]) => Number.isNaN(value))) return null;
   return { mode: draft.mode, parameters: Object.fromEntries(values.filter(isNumber)) };
 }
 
@@ -89,7 +90,7 @@ export function draftedRule(draft, remembered, properties) {
  * @returns {entry is readonly [string, number]}
  */
 function isNumber(entry) {
-  return typeof entry[1] === "number";
+  return Number.isFinite(entry[1]);
 }
 
 /**

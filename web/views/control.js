@@ -5,10 +5,10 @@
 
 import { changesOf, describe, undo } from "../lib/changes.js";
 import { toCode } from "../lib/code.js";
-import { boundOf, lastValues, patchOf } from "../lib/draft.js";
+import { boundOf, lastValues, patchOf, switchTo } from "../lib/draft.js";
 import { count, exact } from "../lib/format.js";
 import { fromSlider, toSlider } from "../lib/scale.js";
-import { numeric, sliderRange, write } from "../lib/schema.js";
+import { numeric, scaled, sliderRange, write } from "../lib/schema.js";
 import { find, make, setText } from "./dom.js";
 import { ParametersView } from "./parameters.js";
 
@@ -62,7 +62,8 @@ export class ControlView {
    */
   scale(factor) {
     const value = boundOf(this.#store.draft, this.#control, this.#store.rules);
-    if (Number.isFinite(value) && !this.#store.locked) this.#editBound(write(Number((value * factor).toPrecision(6))));
+    const property = this.#rule?.properties[this.#rule.bound ?? ""] ?? {};
+    if (Number.isFinite(value) && !this.#store.locked) this.#editBound(write(scaled(value, factor, property)));
   }
 
   /**
@@ -70,8 +71,9 @@ export class ControlView {
    * @param {number} index  from 0
    */
   chooseMode(index) {
-    const mode = Object.keys(this.#store.rules)[index];
-    if (mode && !this.#store.locked) this.#store.edit(mode === this.#control.mode ? null : { mode, texts: {} });
+    const { rules, log, locked } = this.#store;
+    const mode = Object.keys(rules)[index];
+    if (mode && !locked) this.#store.edit(switchTo(mode, log, this.#control, rules));
   }
 
   /** Put the configuration in force on the clipboard, as lines for one's own script. */

@@ -1,0 +1,43 @@
+"""The knob before anything is applied: what is being edited, and until when."""
+
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.server.site import TrainerWire, steps
+
+pytestmark = pytest.mark.e2e
+
+
+@contextmanager
+def training(server):
+    """A run of 20 steps in mode norm, whose trainer is attached."""
+    trainer = TrainerWire(server.url)
+    trainer.start("r1", control={"mode": "norm", "max_norm": 1.0})
+    trainer.commit(steps(1, 20))
+    try:
+        yield trainer
+    finally:
+        trainer.close()
+
+
+def test_another_mode_brings_its_knob_along(make_server, open_page):
+    """It is filled in, so that it can be halved and doubled at once, as far as the parameter goes."""
+    server = make_server(autostart="")
+    with training(server):
+        page = open_page(server.url)
+        mode, knob = page.get_by_test_id("mode"), page.get_by_test_id("max-norm")
+        expect(mode).to_be_enabled()
+        mode.select_option("value")
+        expect(knob).to_have_value("1")
+        page.get_by_role("button", name="×2").click()
+        expect(knob).to_have_value("2")
+        mode.select_option("autoclip")
+        expect(knob).to_have_value("10")
+        for _ in range(5):
+            page.get_by_role("button", name="×2").click()
+        expect(knob).to_have_value("100")
+        mode.select_option("norm")
+        expect(knob).to_have_value("1")
+        page.get_by_text("in force: norm, max_norm 1").wait_for()
