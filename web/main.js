@@ -44,7 +44,7 @@ const control = new ControlView(find(document, "#control", HTMLFormElement), sto
 const start = new StartView(element("#start"), store);
 const runs = new RunsView(find(document, "#runs", HTMLDialogElement), store, (run) => start.again(run));
 element("#runs-open").addEventListener("click", () => runs.open());
-bannerView(element("#banner"), store, () => start.open());
+bannerView(element("#banner"), store, { another: () => start.open(), again: (run) => start.again(run) });
 logView(element(".log"), store);
 noticeView(element("#notice"), store);
 waitingView(element("#waiting"), store);

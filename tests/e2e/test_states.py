@@ -150,3 +150,20 @@ def test_a_training_that_starts_shows_nothing_of_the_one_before(make_server, ope
         page.get_by_test_id("run-select").select_option(started)
         page.wait_for_function(STARTING)
         page.locator("[data-testid=chart-hist] .bars path").first.wait_for()
+
+
+def test_a_silent_trainer_is_told_with_what_to_do(make_server, open_page):
+    """Since when, whether to wait, and in the tab's title; all of it goes when the trainer is back."""
+    server = make_server(autostart="")
+    with closing(TrainerWire(server.url)) as trainer:
+        trainer.start("r1")
+        page = open_page(server.url)
+        expect(page.get_by_test_id("max-norm")).to_be_enabled()
+    page.get_by_text(re.compile(r"silent since \d\d:\d\d:\d\d: if it still runs, it comes back by itself")).wait_for()
+    expect(page).to_have_title("trainer silent · test · clipcore")
+    assert page.get_by_role("button", name="Start a training").is_hidden()
+    assert violations(page) == []
+    with closing(TrainerWire(server.url)) as trainer:
+        trainer.start("r1")
+        expect(page.locator("#banner")).to_be_hidden()
+        expect(page).to_have_title("test · clipcore")

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.e2e
 
@@ -153,7 +154,7 @@ def test_pausing_the_charts_loses_nothing(make_server, open_page):
 
 
 def test_training_pauses_steps_resumes_and_stops_from_the_page(make_server, open_page):
-    """Each button does to the loop what it says."""
+    """Each button does to the loop what it says; what was stopped can be begun anew with the same options."""
     server = make_server(autostart="charlm")
     page = open_page(server.url)
     wait_for_step(page, 5)
@@ -170,3 +171,6 @@ def test_training_pauses_steps_resumes_and_stops_from_the_page(make_server, open
     server.wait_until(lambda: server.run()["step"] > paused_at + 10, "training to go on")
     page.get_by_test_id("train-stop").click()
     server.wait_until(lambda: server.run()["state"] == "stopped", "the run to stop")
+    page.get_by_role("button", name="Again…").click()
+    form = page.locator("#start-form section").filter(has=page.get_by_test_id("start-charlm"))
+    expect(form.get_by_text("beside charlm")).to_be_visible()

@@ -1,36 +1,34 @@
-/** How a run ended, and the one thing to do next. */
+/** What became of the run, and the one thing to do next. */
 
-import { count } from "../lib/format.js";
+import { endingOf } from "../lib/endings.js";
 import { find, setText } from "./dom.js";
-import { lastLine } from "./log.js";
 
 /** @typedef {import("../store.js").Store} Store */
+/** @typedef {import("../lib/wire.js").RunInfo} RunInfo */
 
 /**
  * @param {HTMLElement} banner
  * @param {Store} store
- * @param {() => void} startAnother
+ * @param {{another: () => void, again: (run: RunInfo) => void}} start  ask what to start, or for the same once more
  */
-export function bannerView(banner, store, startAnother) {
+export function bannerView(banner, store, { another, again }) {
   const text = find(banner, "#banner-text", HTMLElement);
   const details = find(banner, "#banner-details", HTMLDetailsElement);
   const trace = find(banner, "#banner-trace", HTMLElement);
-  const start = find(banner, "#banner-start", HTMLButtonElement);
-  start.addEventListener("click", startAnother);
+  const anotherButton = find(banner, "#banner-start", HTMLButtonElement);
+  const againButton = find(banner, "#banner-again", HTMLButtonElement);
+  anotherButton.addEventListener("click", another);
+  againButton.addEventListener("click", () => store.run && again(store.run));
   store.watch(["run"], () => {
     const { run } = store;
-    banner.hidden = !store.over;
-    if (!run || !store.over) return;
-    banner.dataset.state = run.state;
-    setText(text, endWords(run));
+    const ending = run && endingOf(run);
+    banner.hidden = !ending;
+    if (!ending) return;
+    banner.dataset.tone = ending.tone;
+    setText(text, ending.words);
     details.hidden = !run.reason.trimEnd().includes("\n");
     setText(trace, run.reason);
-    start.hidden = store.readOnly;
+    anotherButton.hidden = store.readOnly || !store.over;
+    againButton.hidden = anotherButton.hidden || run.workload === null;
   });
-}
-
-/** @param {import("../lib/wire.js").RunInfo} run */
-function endWords({ state, reason, step }) {
-  const why = lastLine(reason);
-  return `Run ${state} at step ${count(step)}${why ? `: ${why}` : ""}`;
 }

@@ -2,6 +2,7 @@
 
 import { filePath } from "../api.js";
 import { changesOf, describe, newsOf } from "../lib/changes.js";
+import { lastLine } from "../lib/endings.js";
 import { clock, count } from "../lib/format.js";
 import { find, make } from "./dom.js";
 
@@ -39,12 +40,4 @@ function words(entry) {
   if (changes) return describe(changes);
   if (entry.kind === "rejected") return `rejected: ${entry.text}`;
   return lastLine(entry.text || entry.kind);
-}
-
-/**
- * The line of a traceback that says what happened.
- * @param {string} text
- */
-export function lastLine(text) {
-  return text.trimEnd().split("\n").at(-1) ?? "";
 }

@@ -68,7 +68,7 @@ function stateWords({ state }, silent) {
 function connectionWords({ state, attempt }) {
   if (state === "live") return "live";
   if (state === "connecting") return "connecting";
-  return `reconnecting (${ordinal(attempt)} try), nothing is lost`;
+  return `reconnecting (${ordinal(attempt)} try), no recorded step is lost`;
 }
 
 /**
