@@ -178,7 +178,13 @@ export class Store {
   /** @param {RunInfo} run */
   #learn(run) {
     this.run = run;
+    this.#drop();
     this.#changed("run");
+  }
+
+  /** Nobody will ever obey a draft of a run that is over. */
+  #drop() {
+    if (this.over && this.draft) this.edit(null);
   }
 
   /** @param {import("./lib/table.js").Columns} columns */
@@ -216,7 +222,8 @@ export class Store {
   /** @param {import("./lib/draft.js").Draft | null} draft */
   edit(draft) {
     this.draft = draft;
-    this.#changed("draft");
+    this.#requests.forget();
+    this.#changed("draft", "change");
   }
 
   /**
@@ -382,6 +389,7 @@ export class Store {
       this.gaps.clear();
     }
     this.run = snapshot.run;
+    this.#drop();
     this.log = snapshot.log;
     this.#receiveRows(snapshot);
     if (snapshot.layers) this.layers.add(snapshot.layers, snapshot.run?.sizes ?? []);
@@ -410,6 +418,7 @@ export class Store {
     if (this.log.some(({ n }) => n === entry.n)) return;
     this.log = [...this.log, entry].slice(-MOST_LOG_ENTRIES);
     this.#settleFrom(entry);
+    if (changesOf(entry) && this.#requests.notice(entry)) this.#changed("change");
     this.#changed("log");
   }
 

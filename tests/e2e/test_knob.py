@@ -41,3 +41,32 @@ def test_another_mode_brings_its_knob_along(make_server, open_page):
         mode.select_option("norm")
         expect(knob).to_have_value("1")
         page.get_by_text("in force: norm, max_norm 1").wait_for()
+
+
+def test_an_answer_is_not_left_beside_what_it_does_not_answer(make_server, open_page):
+    """Editing clears it, a change from elsewhere replaces it, and with the run's end the draft is gone."""
+    server = make_server(autostart="")
+    with training(server) as trainer:
+        page = open_page(server.url)
+        knob, answer = page.get_by_test_id("max-norm"), page.get_by_test_id("applied-step")
+        expect(knob).to_be_enabled()
+        knob.fill("0.5")
+        page.get_by_test_id("apply").click()
+        trainer.obey(1, 21, {"mode": "norm", "max_norm": 0.5}, {"max_norm": [1.0, 0.5]})
+        expect(answer).to_have_text("applied at step 21")
+        knob.fill("0.7")
+        expect(answer).to_have_text("")
+        page.keyboard.press("Escape")
+        expect(knob).to_have_value("0.5")
+
+        trainer.commit({
+            "type": "applied", "n": 2, "id": None, "step": 30, "time": 1.0,
+            "config": {"mode": "norm", "max_norm": 0.25}, "changes": {"max_norm": [0.5, 0.25]},
+        })  # fmt: skip
+        expect(answer).to_have_text("changed at step 30 from elsewhere")
+        expect(knob).to_have_value("0.25")
+
+        knob.fill("0.9")
+        trainer.commit({"type": "finish", "n": 3, "time": 1.0, "state": "finished", "reason": ""})
+        expect(knob).to_be_disabled()
+        expect(knob).to_have_value("0.25")

@@ -3,14 +3,15 @@
 /** @typedef {import("./wire.js").Command} Command */
 /** @typedef {import("./wire.js").Patch} Patch */
 /** @typedef {import("./draft.js").Draft} Draft */
+/** @typedef {import("./wire.js").LogEntry} LogEntry */
 
 /**
- * A patch on its way: asked, then answered.
+ * A patch on its way: asked, then answered; or "elsewhere", one that came into force without this page.
  * @typedef {object} Change
  * @property {string} id
  * @property {Patch} patch
  * @property {Draft | null} draft  what was being edited when it was asked for
- * @property {"pending" | "applied" | "rejected"} state
+ * @property {"pending" | "applied" | "rejected" | "elsewhere"} state
  * @property {number} step  the first step that obeyed
  * @property {string} reason  why it was rejected
  */
@@ -22,6 +23,8 @@ export class Requests {
   change = null;
   /** @type {Map<string, Command>} not answered yet, by id */
   #commands = new Map();
+  /** @type {Set<string>} ids of all patches */
+  #asked = new Set();
 
   /**
    * @param {Patch} patch
@@ -29,8 +32,10 @@ export class Requests {
    * @returns {string} the id to ask under
    */
   ask(patch, draft) {
-    this.change = { id: newId(), patch, draft, state: "pending", step: 0, reason: "" };
-    return this.change.id;
+    const id = newId();
+    this.#asked.add(id);
+    this.change = { id, patch, draft, state: "pending", step: 0, reason: "" };
+    return id;
   }
 
   /**
@@ -41,6 +46,23 @@ export class Requests {
     const id = newId();
     this.#commands.set(id, command);
     return id;
+  }
+
+  /** The answer has been seen: what is edited next is another matter. */
+  forget() {
+    if (this.change?.state !== "pending") this.change = null;
+  }
+
+  /**
+   * Look at an applied change; whose it was tells its id.
+   * @param {Pick<LogEntry, "step" | "data">} entry
+   * @returns {boolean} whether it is somebody else's, and this page waits for no answer of its own
+   */
+  notice({ step, data }) {
+    const id = typeof data.id === "string" ? data.id : "";
+    if (this.change?.state === "pending" || this.#asked.has(id)) return false;
+    this.change = { id, patch: {}, draft: null, state: "elsewhere", step, reason: "" };
+    return true;
   }
 
   /**

@@ -255,6 +255,7 @@ export class ControlView {
  */
 function answerWords({ state, step, reason, patch }, obstacle) {
   if (state === "applied") return `applied at step ${count(step)}`;
+  if (state === "elsewhere") return `changed at step ${count(step)} from elsewhere`;
   if (state === "rejected") return `rejected: ${reason}`;
   const asked = Object.entries(patch).map(([name, value]) => `${name} ${exact(value)}`).join(", ");
   return `pending: ${asked}${obstacle && `; ${obstacle}`}`;
