@@ -1,11 +1,13 @@
 """All runs side by side, and one of them once more with another threshold."""
 
 import re
+from contextlib import closing
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.test_states import violations
+from tests.server.site import TrainerWire, steps
 
 pytestmark = pytest.mark.e2e
 
@@ -139,3 +141,21 @@ def test_a_run_is_renamed_deleted_and_brought_back_before_everybodys_eyes(make_s
     rows.nth(1).get_by_role("button", name="Delete").wait_for()
     other.wait_for_function("() => document.querySelectorAll('#run-select option').length === 2")
     assert server.run(first)["step"] == 5
+
+
+def test_a_name_of_any_kind_hides_nothing(make_server, open_page):
+    """However long it is and whatever it holds, state and buttons stay where they are and read forwards; steps are fresh."""
+    server = make_server(autostart="")
+    with closing(TrainerWire(server.url)) as trainer:
+        trainer.start("r1", name="exp_" + "x" * 120)
+        trainer.commit(steps(1, 7))
+        page = open_page(server.url)
+        assert re.fullmatch(r"exp_x+… r1 · training", page.locator("#run-select option").inner_text())
+        trainer.commit(steps(8, 20))
+        page.keyboard.press("r")
+        row = page.locator("#runs-list tr")
+        expect(row.locator("td").nth(4)).to_have_text("20")
+        expect(row.locator("td").nth(3)).to_have_attribute("title", re.compile(r"\d{4} at \d\d:\d\d:\d\d"))
+        expect(row.get_by_role("button", name="Delete")).to_be_in_viewport(ratio=1)
+        page.request.patch(f"{server.url}/api/runs/r1", data={"name": "a\u202eb"})
+        expect(row.locator(".title button").first).to_have_text("ab r1")

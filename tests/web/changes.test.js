@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { changesOf, describe, newsOf, shortLabel, standing, undo } from "../../web/lib/changes.js";
+import { changesOf, describe, newsOf, shortLabel, standing, undo, whoOf } from "../../web/lib/changes.js";
 
 /** @type {import("../../web/lib/wire.js").LogEntry} */
 const entry = { n: 1, step: 4790, time: 0, kind: "applied", text: "", data: { changes: { max_norm: [2, 1] }, id: "c0" } };
@@ -35,6 +35,13 @@ test("a change that was taken back no longer stands, so that undo goes on to the
   );
   assert.deepEqual([1, 2, 3, 4, 5].map((n) => stands(log.slice(0, n))), [[0], [0, 1], [0], [], [4]]);
   assert.deepEqual(stands([...log, { ...entry, kind: "rejected" }, ...logged({}, { lr: [1, 3] })]), [4, 1]);
+});
+
+test("a change with an id was asked for through the server, one without came from the script", () => {
+  assert.equal(whoOf(entry), "page or API");
+  assert.equal(whoOf({ ...entry, kind: "rejected" }), "page or API");
+  assert.equal(whoOf({ ...entry, data: { changes: { max_norm: [2, 1] }, id: null } }), "script");
+  assert.equal(whoOf({ ...entry, kind: "state", data: {} }), "");
 });
 
 test("only applied changes of the clipper count as changes", () => {

@@ -34,6 +34,16 @@ export function newsOf(log) {
 }
 
 /**
+ * Who asked for a change: somebody through the server, or the training itself; "" where nobody had to.
+ * @param {LogEntry} entry
+ * @returns {"page or API" | "script" | ""}
+ */
+export function whoOf({ kind, data }) {
+  if (kind !== "applied" && kind !== "rejected") return "";
+  return typeof data.id === "string" ? "page or API" : "script";
+}
+
+/**
  * A change in words; the parameters that a mode took away with it go without saying.
  * @param {Changes} changes
  * @returns {string} "max_norm 2 → 1", "mode norm → value, clip_value 0.1"

@@ -1,5 +1,7 @@
 /** Numbers and times as people read them: 3 significant digits, thousands separators, units by the caller. */
 
+import { isolated } from "./names.js";
+
 const LOCALE = "en-US";
 const COUNT = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
 const TICK = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 6 });
@@ -93,7 +95,7 @@ export function elapsed(seconds) {
  * @param {{id: string, name: string}} run
  */
 export function runTitle({ id, name }) {
-  return `${name} ${id.slice(0, 4)}`;
+  return `${isolated(name)} ${id.slice(0, 4)}`;
 }
 
 /**

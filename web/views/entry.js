@@ -3,6 +3,7 @@
 import { count, number, percent, runTitle } from "../lib/format.js";
 import { recent } from "../lib/recent.js";
 import { sparkline } from "../lib/sparkline.js";
+import { moment, when } from "../lib/when.js";
 import { icon, make, setText } from "./dom.js";
 import { renameForm } from "./rename.js";
 import { STATES } from "./status.js";
@@ -28,17 +29,20 @@ export class Entry {
   #run;
   #wishes;
   #beside = make("input", { type: "checkbox", title: "On the charts, beside the run on show" });
-  #name = make("button", { type: "button", class: "quiet", title: "Show this run" });
+  #name = make("button", { type: "button", class: "quiet" });
   #rename = make("button", { type: "button", class: "quiet icon", title: "Rename it, or write a note" }, icon(PENCIL));
   #note = make("small");
   #words = make("td");
   #state = make("td");
+  #started = make("td");
   #step = make("td");
   #clipping = make("td");
   #path = document.createElementNS("http://www.w3.org/2000/svg", "path");
   #last = make("td");
   #clipped = make("td");
   #cells;
+  /** Measured, which is newer than what the list of runs says; NaN until then. */
+  #reached = NaN;
 
   /**
    * @param {RunInfo} run
@@ -55,7 +59,7 @@ export class Entry {
     again.hidden = readOnly || run.workload === null;
     remove.hidden = this.#rename.hidden = readOnly;
     this.#cells = [
-      make("td", {}, this.#beside), this.#words, this.#state, this.#step, this.#clipping,
+      make("td", {}, this.#beside), this.#words, this.#state, this.#started, this.#step, this.#clipping,
       make("td", {}, line), this.#last, this.#clipped, make("td", {}, again, remove),
     ];
     this.#name.addEventListener("click", wishes.show);
@@ -79,18 +83,24 @@ export class Entry {
     this.#beside.disabled = shown || (full && !beside);
     this.#beside.setAttribute("aria-label", `${runTitle(run)} on the charts`);
     setText(this.#name, runTitle(run));
+    this.#name.title = `Show ${runTitle(run)}`;
     this.#rename.setAttribute("aria-label", `Rename ${runTitle(run)}`);
     setText(this.#note, run.note);
     this.#state.dataset.state = run.state;
     setText(this.#state, STATES[run.state]);
-    setText(this.#step, count(run.step));
+    setText(this.#started, when(run.created));
+    this.#started.title = moment(run.created);
+    setText(this.#step, count(Number.isNaN(this.#reached) ? run.step : this.#reached));
   }
 
   /**
+   * @param {number} step  the newest
    * @param {string} clipping  the configuration in force
    * @param {import("../lib/table.js").StepTable} steps  the last ones
    */
-  measure(clipping, steps) {
+  measure(step, clipping, steps) {
+    this.#reached = step;
+    setText(this.#step, count(step));
     setText(this.#clipping, clipping);
     this.#path.setAttribute("d", sparkline(steps.column("norm"), SPARKLINE));
     setText(this.#last, steps.length ? number(steps.at("norm", steps.length - 1)) : "–");
@@ -104,7 +114,7 @@ export class Entry {
     undo.addEventListener("click", this.#wishes.restore);
     this.element.setAttribute("aria-current", "false");
     this.element.replaceChildren(
-      make("td"), make("td", { colspan: "7", role: "status" }, `${runTitle(this.#run)} is deleted`), make("td", {}, undo),
+      make("td"), make("td", { colspan: "8", role: "status" }, `${runTitle(this.#run)} is deleted`), make("td", {}, undo),
     );
     undo.focus();
   }

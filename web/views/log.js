@@ -1,9 +1,10 @@
 /** The change log: what changed when, newest first. */
 
 import { filePath } from "../api.js";
-import { changesOf, describe, newsOf } from "../lib/changes.js";
+import { changesOf, describe, newsOf, whoOf } from "../lib/changes.js";
 import { lastLine } from "../lib/endings.js";
-import { clock, count } from "../lib/format.js";
+import { count } from "../lib/format.js";
+import { moment, when } from "../lib/when.js";
 import { find, make } from "./dom.js";
 
 /** @typedef {import("../lib/wire.js").LogEntry} LogEntry */
@@ -30,8 +31,10 @@ export function logView(panel, store) {
 
 /** @param {LogEntry} entry */
 function row(entry) {
-  const time = make("time", { datetime: new Date(entry.time * 1000).toISOString() }, clock(entry.time));
-  return make("li", { "data-kind": entry.kind }, make("span", { class: "step" }, count(entry.step)), make("span", {}, words(entry)), time);
+  const time = make("time", { datetime: new Date(entry.time * 1000).toISOString(), title: moment(entry.time) }, when(entry.time));
+  const who = whoOf(entry);
+  const what = make("span", {}, words(entry), ...(who ? [make("small", {}, who)] : []));
+  return make("li", { "data-kind": entry.kind }, make("span", { class: "step" }, count(entry.step)), what, time);
 }
 
 /** @param {LogEntry} entry */

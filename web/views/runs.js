@@ -83,12 +83,12 @@ export class RunsView {
 
   /** @param {string} id */
   async #measureRun(id) {
-    const { seq, state, control } = await getRun(id);
+    const { seq, step, state, control } = await getRun(id);
     const table = new StepTable();
     const recentRows = { first: Math.max(1, seq - RECENT_STEPS + 1), last: seq, points: RECENT_STEPS };
     if (seq > 0) table.add(toColumns(await getSeries(id, { metrics: METRICS, ...recentRows })));
     const bound = boundOf(null, control, this.#store.rules);
-    this.#entries.get(id)?.measure(`${control.mode ?? ""}${Number.isNaN(bound) ? "" : ` ${exact(bound)}`}`, table);
+    this.#entries.get(id)?.measure(step, `${control.mode ?? ""}${Number.isNaN(bound) ? "" : ` ${exact(bound)}`}`, table);
     if (state in OVER) this.#settled.add(id);
   }
 

@@ -1,6 +1,7 @@
 /** The bar at the top: which run, is it live, how far is it, and the training's own controls. */
 
-import { count, number, ordinal } from "../lib/format.js";
+import { count, number, ordinal, runTitle } from "../lib/format.js";
+import { shortened } from "../lib/names.js";
 import { stepRate } from "../lib/recent.js";
 import { find, make, setText } from "./dom.js";
 
@@ -19,6 +20,9 @@ export const STATES = {
 
 /** A training whose steps take longer than this is called silent. */
 const SILENT_S = 5;
+
+/** Characters of a run's name in the list, whose width leaves room for its state. */
+const LONGEST_NAME = 20;
 
 /**
  * @param {HTMLElement} bar
@@ -86,12 +90,13 @@ function runSelect(select, store) {
     if (options.length === 0) select.replaceChildren(make("option", { value: "" }, store.loaded ? "no runs" : "loading"));
     select.disabled = options.length === 0;
     select.value = store.run?.id ?? "";
+    select.title = store.run ? runTitle(store.run) : "";
   });
 }
 
 /** @param {RunInfo} run */
 function runName({ name, id, state }) {
-  return `${name} ${id.slice(0, 4)} · ${STATES[state]}`;
+  return `${runTitle({ id, name: shortened(name, LONGEST_NAME) })} · ${STATES[state]}`;
 }
 
 /**
