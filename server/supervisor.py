@@ -34,16 +34,17 @@ _PACKAGES = Path(__file__).parents[1]
 
 
 class TooManyWorkersError(Exception):
-    """As many train as may at a time."""
+    """As many train as may at a time; `running` names them as the page does."""
 
     def __init__(self, running: Iterable[str], most: int) -> None:
-        names = " and ".join(running)
-        what_helps = f"stop {names} or wait" if names else "start it elsewhere, or set CLIPCORE_MAX_WORKERS"
-        super().__init__(f"at most {most} workers may train here at a time: {what_helps}")
+        names = " or ".join(running)
+        what_helps = f"stop {names}, or wait" if names else "start it elsewhere"
+        super().__init__(f"no more than {most} may train here at a time (CLIPCORE_MAX_WORKERS): {what_helps}")
 
 
 @dataclass
 class _Worker:
+    workload: str
     process: Process
     watch: asyncio.Task[None]
     asked: str = ""  # why it was asked to end
@@ -91,7 +92,8 @@ class Supervisor:
         options = find(workload).options.parse(config)
         async with self._starting:
             if len(self._workers) >= self._most:
-                raise TooManyWorkersError(self._workers, self._most)
+                names = (f"{worker.workload} {run_id[:4]}" for run_id, worker in self._workers.items())
+                raise TooManyWorkersError(names, self._most)
             run_id = uuid.uuid4().hex[:12]
             await self._on_start(run_id, workload, options.model_dump(mode="json"))
             try:
@@ -100,7 +102,7 @@ class Supervisor:
                 await self._on_exit(run_id, "failed", f"the worker could not be started: {error}")
             else:
                 watch = asyncio.create_task(self._watch(run_id, process))
-                self._workers[run_id] = _Worker(process, watch)
+                self._workers[run_id] = _Worker(workload, process, watch)
                 log.info("run %s: %s trains in process %d", run_id, workload, process.pid)
         return run_id
 

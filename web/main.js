@@ -42,9 +42,10 @@ const frames = new Frames((frame) => requestAnimationFrame(frame), () => perform
 
 const control = new ControlView(find(document, "#control", HTMLFormElement), store, (sentence) => setText(element("#announce"), sentence));
 const start = new StartView(element("#start"), store);
-const runs = new RunsView(find(document, "#runs", HTMLDialogElement), store, (run) => start.again(run));
+const ask = { another: () => start.open(), again: (/** @type {import("./lib/wire.js").RunInfo} */ run) => start.again(run) };
+const runs = new RunsView(find(document, "#runs", HTMLDialogElement), store, ask);
 element("#runs-open").addEventListener("click", () => runs.open());
-bannerView(element("#banner"), store, { another: () => start.open(), again: (run) => start.again(run) });
+bannerView(element("#banner"), store, ask);
 logView(element(".log"), store);
 noticeView(element("#notice"), store);
 waitingView(element("#waiting"), store);

@@ -36,6 +36,10 @@ def test_a_run_is_repeated_beside_itself_with_another_threshold(make_server, ope
     server.wait_until(lambda: server.run(first)["step"] > 20, "the first run's steps")
     page = open_page(server.url)
     page.keyboard.press("r")
+    page.get_by_role("button", name="Start a training").click()
+    expect(page.get_by_test_id("start-rnn")).to_be_visible()
+    page.get_by_role("button", name="Back to the charts").click()
+    page.keyboard.press("r")
     row = page.locator("#runs-list tr")
     page.wait_for_function("() => document.querySelector('#runs-list td > svg path')?.getAttribute('d')")
     assert re.search(r"rnn.*training.*norm 0\.01.*100 %", row.inner_text(), re.DOTALL)
@@ -144,7 +148,7 @@ def test_a_run_is_renamed_deleted_and_brought_back_before_everybodys_eyes(make_s
 
 
 def test_a_name_of_any_kind_hides_nothing(make_server, open_page):
-    """However long it is and whatever it holds, state and buttons stay where they are and read forwards; steps are fresh."""
+    """However long it is and whatever it holds, state and buttons stay in place and read forwards; steps are fresh."""
     server = make_server(autostart="")
     with closing(TrainerWire(server.url)) as trainer:
         trainer.start("r1", name="exp_" + "x" * 120)

@@ -23,6 +23,7 @@ export class RunsView {
   #answer;
   #store;
   #again;
+  #start;
   #busy = false;
   /** @type {Map<string, Entry>} by run */
   #entries = new Map();
@@ -34,14 +35,16 @@ export class RunsView {
   /**
    * @param {HTMLDialogElement} dialog
    * @param {Store} store
-   * @param {(run: RunInfo) => void} again  asks for the same once more
+   * @param {{another: () => void, again: (run: RunInfo) => void}} start  ask what to start, or for the same once more
    */
-  constructor(dialog, store, again) {
+  constructor(dialog, store, { another, again }) {
     this.#dialog = dialog;
     this.#list = find(dialog, "#runs-list", HTMLElement);
     this.#answer = find(dialog, "#runs-answer", HTMLElement);
     this.#store = store;
     this.#again = again;
+    this.#start = find(dialog, "#runs-start", HTMLButtonElement);
+    this.#start.addEventListener("click", () => this.#leave(another));
     store.watch(["runs", "run", "view"], () => dialog.open && this.#draw());
     setInterval(() => dialog.open && this.#measure(), REFRESH_MS);
   }
@@ -55,7 +58,8 @@ export class RunsView {
   }
 
   #draw() {
-    const { runs, run: shown, view } = this.#store;
+    const { runs, run: shown, view, readOnly } = this.#store;
+    this.#start.hidden = readOnly;
     const listed = [...runs.filter(({ id }) => !this.#deleted.has(id)), ...this.#deleted.values()].sort((a, b) => b.created - a.created);
     for (const [id, { element }] of this.#entries) {
       if (listed.some((run) => run.id === id)) continue;
