@@ -36,6 +36,12 @@ import { toColumns } from "./lib/wire.js";
 
 /** @type {{[state: string]: string}} */
 export const OVER = { finished: "the run has finished", stopped: "the run was stopped", failed: "the run has failed" };
+/** @type {{[loginHelps: string]: string}} why the knob of a page that may only watch is locked */
+const WATCHING = {
+  true: "this page may only watch: log in to steer",
+  false: "this server only shows runs",
+  null: "this page may only watch",
+};
 const UNREACHABLE = "the server is out of reach";
 const MOST_LOG_ENTRIES = 1000;
 
@@ -44,6 +50,8 @@ export class Store {
   connection = { state: "connecting", attempt: 0 };
   loaded = false;
   readOnly = false;
+  /** @type {boolean | null} whoever logs in may do more; null until the server has said */
+  loginHelps = null;
   /** @type {RunInfo | null} */
   run = null;
   /** @type {RunInfo[]} newest first */
@@ -110,7 +118,7 @@ export class Store {
 
   /** Why the knob cannot be turned now; "" when it can. */
   get locked() {
-    if (this.readOnly) return "this page may only watch: log in to steer, unless the server is read-only";
+    if (this.readOnly) return WATCHING[`${this.loginHelps}`];
     if (!this.run) return "there is no run";
     if (this.over) return OVER[this.run.state];
     if (this.connection.state !== "live") return UNREACHABLE;
@@ -133,6 +141,12 @@ export class Store {
   /** @param {Connection} connection */
   setConnection(connection) {
     this.connection = connection;
+    this.#changed("connection");
+  }
+
+  /** @param {boolean} loginHelps */
+  setLogin(loginHelps) {
+    this.loginHelps = loginHelps;
     this.#changed("connection");
   }
 

@@ -4,6 +4,7 @@ import re
 from contextlib import closing
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.server.site import TrainerWire, steps
 
@@ -27,6 +28,8 @@ def test_watching_may_be_open_and_steering_needs_the_login(make_server, open_pag
         knob = page.get_by_test_id("max-norm")
         page.get_by_text("read-only", exact=True).wait_for()
         assert knob.is_disabled()
+        page.get_by_text("this page may only watch: log in to steer").wait_for()
+        expect(page.get_by_test_id("train-pause")).to_have_attribute("title", re.compile("log in to steer"))
 
         page.get_by_role("link", name="Log in").click()
         log_in(page)
@@ -34,6 +37,7 @@ def test_watching_may_be_open_and_steering_needs_the_login(make_server, open_pag
         page.locator("[data-testid=connection][data-state=live]").wait_for()
         assert knob.is_enabled()
         assert page.get_by_role("link", name="Log in").is_hidden()
+        expect(page.get_by_test_id("train-pause")).to_have_attribute("title", re.compile("does not ask run.proceed"))
 
     server.kill()
     server.start()
@@ -66,3 +70,13 @@ def test_a_link_from_elsewhere_does_not_ask_who_is_logged_in(make_server, open_p
     page.get_by_role("link").click()
     page.locator("[data-testid=connection][data-state=live]").wait_for()
     assert page.url == f"{server.url}/?smooth=on"
+
+
+def test_a_server_that_only_shows_runs_offers_no_login(make_server, open_page):
+    """It says what it is, rather than to log in where that changes nothing."""
+    server = make_server(token=TOKEN, public_view="1", read_only="1")
+    with closing(TrainerWire(server.url, {"Authorization": f"Bearer {TOKEN}"})) as trainer:
+        trainer.start("r1")
+        page = open_page(server.url)
+        page.get_by_text("this server only shows runs").wait_for()
+        assert page.get_by_role("link", name="Log in").is_hidden()

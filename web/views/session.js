@@ -14,7 +14,9 @@ export function sessionView(bar, store) {
   login.addEventListener("click", () => (login.href = toLogin()));
   const show = async () => {
     const session = await getSession();
-    login.hidden = session.logged_in || session.login === "nothing";
+    const helps = !session.logged_in && session.login !== "nothing";
+    login.hidden = !helps;
+    if (helps !== store.loginHelps) store.setLogin(helps);
     logout.hidden = !session.logged_in;
     if (session.login === "viewing" && !session.logged_in) location.assign(toLogin());
   };

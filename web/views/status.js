@@ -18,6 +18,9 @@ export const STATES = {
   failed: "failed",
 };
 
+/** @type {import("../lib/wire.js").Command[]} */
+const COMMANDS = ["pause", "resume", "step", "stop"];
+
 /** A training whose steps take longer than this is called silent. */
 const SILENT_S = 5;
 
@@ -38,6 +41,7 @@ export function statusView(bar, store) {
     setText(connection, connectionWords(store.connection));
     state.dataset.state = store.run?.state ?? "";
     badge.hidden = !store.readOnly;
+    badge.title = store.locked;
   });
   runSelect(find(bar, "#run-select", HTMLSelectElement), store);
   transport(find(bar, "#transport", HTMLElement), store);
@@ -104,19 +108,22 @@ function runName({ name, id, state }) {
  * @param {Store} store
  */
 function transport(group, store) {
-  const button = (/** @type {string} */ name) => find(group, `[data-testid=train-${name}]`, HTMLButtonElement);
-  const [pause, resume, step, stop] = ["pause", "resume", "step", "stop"].map(button);
-  pause.addEventListener("click", () => store.command("pause"));
-  resume.addEventListener("click", () => store.command("resume"));
-  step.addEventListener("click", () => store.command("step"));
-  stop.addEventListener("click", () => store.command("stop"));
+  const buttons = COMMANDS.map((command) => {
+    const button = find(group, `[data-testid=train-${command}]`, HTMLButtonElement);
+    button.addEventListener("click", () => store.command(command));
+    return { button, does: button.title };
+  });
+  const [pause, resume] = buttons.map(({ button }) => button);
   store.watch(["run", "connection"], () => {
     const paused = store.run?.state === "paused";
     pause.hidden = paused;
     resume.hidden = !paused;
-    const obeys = store.locked === "" && store.run?.commands === true;
-    for (const each of [pause, resume, step, stop]) each.disabled = !obeys;
-    group.title = obeys || store.locked ? store.locked : "this script's loop does not ask run.proceed(), so it cannot be paused or stopped";
+    const deaf = store.run?.commands ? "" : "this script's loop does not ask run.proceed(), so it cannot be paused or stopped";
+    const obstacle = store.locked || deaf;
+    for (const { button, does } of buttons) {
+      button.disabled = obstacle !== "";
+      button.title = obstacle || does;
+    }
   });
 }
 
