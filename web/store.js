@@ -25,7 +25,7 @@ import { toColumns } from "./lib/wire.js";
 /** @typedef {import("./lib/wire.js").Command} Command */
 /** @typedef {import("./lib/wire.js").ServerMessage} ServerMessage */
 /** @typedef {import("./lib/wire.js").BrowserMessage} BrowserMessage */
-/** @typedef {"connection" | "run" | "runs" | "rows" | "layers" | "log" | "change" | "draft" | "rules" | "notice" | "view" | "overlay" | "whatif"} Topic */
+/** @typedef {"connection" | "run" | "runs" | "rows" | "layers" | "log" | "change" | "draft" | "rules" | "notice" | "view" | "overlay" | "whatif" | "pointed"} Topic */
 /** @typedef {{state: "connecting" | "live" | "lost", attempt: number}} Connection */
 
 /**
@@ -43,6 +43,7 @@ const WATCHING = {
   null: "this page may only watch",
 };
 const UNREACHABLE = "the server is out of reach";
+const AROUND_STEPS = 50;
 const MOST_LOG_ENTRIES = 1000;
 
 export class Store {
@@ -52,6 +53,8 @@ export class Store {
   readOnly = false;
   /** @type {boolean | null} whoever logs in may do more; null until the server has said */
   loginHelps = null;
+  /** Scripts need the server's token. */
+  hasToken = false;
   /** @type {RunInfo | null} */
   run = null;
   /** @type {RunInfo[]} newest first */
@@ -69,6 +72,8 @@ export class Store {
   /** @type {import("./lib/whatif.js").Foresight | null} */
   whatif = null;
   notice = "";
+  /** The step that was asked for last; NaN before. */
+  pointed = NaN;
   /** @type {View} */
   view;
 
@@ -144,9 +149,10 @@ export class Store {
     this.#changed("connection");
   }
 
-  /** @param {boolean} loginHelps */
-  setLogin(loginHelps) {
+  /** @param {{loginHelps: boolean, hasToken: boolean}} login */
+  setLogin({ loginHelps, hasToken }) {
     this.loginHelps = loginHelps;
+    this.hasToken = hasToken;
     this.#changed("connection");
   }
 
@@ -313,6 +319,16 @@ export class Store {
   }
 
   /**
+   * Show a step and what is around it.
+   * @param {number} step
+   */
+  showStep(step) {
+    this.pointed = step;
+    this.look({ range: [Math.max(0, step - AROUND_STEPS), step + AROUND_STEPS] });
+    this.#changed("pointed");
+  }
+
+  /**
    * Lay runs over the one on show, which then stays on show.
    * @param {string[]} others  as many of them as there are colours for
    */
@@ -424,6 +440,8 @@ export class Store {
     this.#changed("whatif");
     this.#requests = new Requests();
     this.draft = null;
+    this.pointed = NaN;
+    this.#changed("pointed");
     if (this.run) this.view = { ...this.view, range: null, frozen: null, layer: null };
   }
 

@@ -70,3 +70,19 @@ def test_an_answer_is_not_left_beside_what_it_does_not_answer(make_server, open_
         trainer.commit({"type": "finish", "n": 3, "time": 1.0, "state": "finished", "reason": ""})
         expect(knob).to_be_disabled()
         expect(knob).to_have_value("0.25")
+
+
+def test_the_log_takes_the_charts_to_a_step(make_server, open_page):
+    """Pressed, a step of the log is in the middle of the charts, under the crosshair."""
+    server = make_server(autostart="")
+    with training(server) as trainer:
+        trainer.commit(steps(21, 1000))
+        trainer.commit({
+            "type": "applied", "n": 1, "id": None, "step": 400, "time": 1.0,
+            "config": {"mode": "norm", "max_norm": 0.5}, "changes": {"max_norm": [1.0, 0.5]},
+        })  # fmt: skip
+        page = open_page(server.url)
+        page.get_by_test_id("events").get_by_role("button", name="400").click()
+        expect(page.locator("#norm .crosshair span")).to_have_text("step 400")
+        assert "steps=350-450" in page.url
+        expect(page.get_by_role("button", name="follow")).to_be_visible()

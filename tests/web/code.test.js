@@ -4,11 +4,12 @@ import { test } from "node:test";
 import { toCode } from "../../web/lib/code.js";
 
 test("the configuration in force becomes a line of Python", () => {
-  const [line] = toCode({ mode: "norm", max_norm: 0.5, norm_type: 2, nonfinite: "propagate" }).split("\n");
+  const [first, , line] = toCode({ mode: "norm", max_norm: 0.5, norm_type: 2, nonfinite: "propagate" }).split("\n");
+  assert.equal(first, "import clipcore");
   assert.equal(line, 'clipper = clipcore.Clipper(model, mode="norm", max_norm=0.5, norm_type=2, nonfinite="propagate")');
 });
 
 test("values are written as Python writes them", () => {
-  const [line] = toCode({ mode: "agc", max_norm: "Infinity", exclude: ["head.*"], fast: true, limit: null }).split("\n");
+  const [, , line] = toCode({ mode: "agc", max_norm: "Infinity", exclude: ["head.*"], fast: true, limit: null }).split("\n");
   assert.equal(line, 'clipper = clipcore.Clipper(model, mode="agc", max_norm=float("inf"), exclude=["head.*"], fast=True, limit=None)');
 });

@@ -4,13 +4,16 @@
 
 /**
  * @param {import("./wire.js").Patch} control
- * @returns {string} `clipper = clipcore.Clipper(model, mode="norm", max_norm=0.5)` and how to use it
+ * @returns {string} an import, `clipper = clipcore.Clipper(model, mode="norm", max_norm=0.5)`, and how to use it
  */
 export function toCode(control) {
   const settings = Object.entries(control).map(([name, value]) => `${name}=${literal(value)}`);
   return [
+    "import clipcore",
+    "",
     `clipper = clipcore.Clipper(model, ${settings.join(", ")})`,
-    "...",
+    "",
+    "# then in each step",
     "loss.backward()",
     "clipper.clip_()",
     "optimizer.step()",

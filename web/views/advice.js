@@ -3,6 +3,7 @@
 import { advise } from "../lib/advice.js";
 import { Dismissals } from "../lib/dismissals.js";
 import { make, setText } from "./dom.js";
+import { withSteps } from "./step.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../lib/advice.js").Advice} Advice */
@@ -56,13 +57,14 @@ export class AdviceView {
   #add(key, run, kind) {
     const seen = make("summary");
     const advised = make("span");
+    const there = make("span");
     const source = make("a", { target: "_blank", rel: "noreferrer" });
     const dismiss = make("button", { type: "button", class: "quiet icon", title: "Dismiss: not again for this run", "aria-label": "Dismiss" }, "×");
     dismiss.addEventListener("click", () => {
       this.#dismissals.add(run, kind);
       this.draw();
     });
-    const element = make("div", { "data-kind": kind }, make("details", {}, seen, make("p", {}, advised, " ", source)), dismiss);
+    const element = make("div", { "data-kind": kind }, make("details", {}, seen, make("p", {}, advised, " ", source, there)), dismiss);
     const note = {
       element,
       /** @param {Advice} advice */
@@ -71,6 +73,9 @@ export class AdviceView {
         setText(advised, advice.advised);
         setText(source, advice.source.title);
         source.href = advice.source.url;
+        const step = /\bstep [\d,]+/.exec(advice.seen)?.[0];
+        const look = step ? ` See ${step}.` : "";
+        if (there.textContent !== look) there.replaceChildren(...withSteps(this.#store, look));
       },
     };
     this.#notes.set(key, note);

@@ -2,6 +2,7 @@
 
 import { endingOf } from "../lib/endings.js";
 import { find, setText } from "./dom.js";
+import { withSteps } from "./step.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../lib/wire.js").RunInfo} RunInfo */
@@ -25,7 +26,7 @@ export function bannerView(banner, store, { another, again }) {
     banner.hidden = !ending;
     if (!ending) return;
     banner.dataset.tone = ending.tone;
-    setText(text, ending.words);
+    if (text.textContent !== ending.words) text.replaceChildren(...withSteps(store, ending.words));
     details.hidden = !run.reason.trimEnd().includes("\n");
     setText(trace, run.reason);
     anotherButton.hidden = store.readOnly || !store.over;

@@ -38,7 +38,6 @@ export function boardView(board, store, frames, plotly) {
   const plots = plotViews(board, store, makeChart);
   const [norm] = plots;
   const handle = new HandleView(norm.element, norm.chart, store);
-  norm.afterDraw = () => handle.draw();
   const layers = new LayersView(find(board, "#layers", HTMLElement), store, makeChart);
   const key = new OverlayView(find(board, "#overlay", HTMLElement), store);
   const whatif = new WhatIfView(find(board, ".whatif", HTMLElement), store, makeChart);
@@ -56,6 +55,11 @@ export function boardView(board, store, frames, plotly) {
   };
   const pointed = frames.add(read, { every: 0 });
   const crosshair = new Crosshair([...plots, layers], store, () => pointed());
+  for (const plot of plots) plot.afterDraw = () => crosshair.draw();
+  norm.afterDraw = () => {
+    handle.draw();
+    crosshair.draw();
+  };
   store.watch(["rows", "layers", "run", "view", "overlay"], frames.add(read, { every: 250 }));
   store.watch(["draft", "run", "rules", "connection"], frames.add(() => handle.draw(), { every: 0 }));
 

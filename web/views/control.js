@@ -24,6 +24,7 @@ export class ControlView {
   #double;
   #slider;
   #answer;
+  #modeHelp;
   #inForce;
   #undo;
   #copy;
@@ -46,6 +47,7 @@ export class ControlView {
     this.#halve = find(form, "#halve", HTMLButtonElement);
     this.#double = find(form, "#double", HTMLButtonElement);
     this.#answer = find(form, "#answer", HTMLElement);
+    this.#modeHelp = find(form, "#mode-help", HTMLElement);
     this.#inForce = find(form, "#in-force", HTMLElement);
     this.#undo = find(form, "#undo", HTMLButtonElement);
     this.#copy = find(form, "#copy", HTMLButtonElement);
@@ -239,12 +241,20 @@ export class ControlView {
     return log ? fromSlider(position, lo, hi) : Number((lo + position * (hi - lo)).toPrecision(3));
   }
 
+  /** What a mode does, while it is being considered and there is nothing else to say. */
+  #showHelp() {
+    const { draft, change } = this.#store;
+    const considered = draft !== null && draft.mode !== this.#control.mode && change === null;
+    setText(this.#modeHelp, considered ? (this.#rule?.help ?? "") : "");
+  }
+
   #showAnswer() {
     const { change, run, connection } = this.#store;
     this.#answer.dataset.state = change?.state ?? "";
     this.#answer.dataset.step = change?.state === "applied" ? String(change.step) : "";
     const words = change ? answerWords(change, connection.state !== "live" ? "the line is cut" : run?.state === "paused" ? "training is paused" : "") : "";
     setText(this.#answer, words);
+    this.#showHelp();
     if (change && change.state !== "pending") this.#announce(words);
   }
 }

@@ -30,6 +30,7 @@ export class Crosshair {
       target.element.addEventListener("pointerleave", () => this.#set(NaN));
       return { target, line, label };
     });
+    store.watch(["pointed"], () => this.#set(store.pointed));
   }
 
   /** Put the lines where the step is now: the charts may have moved on under a pointer at rest. */

@@ -3,9 +3,9 @@
 import { filePath } from "../api.js";
 import { changesOf, describe, newsOf, whoOf } from "../lib/changes.js";
 import { lastLine } from "../lib/endings.js";
-import { count } from "../lib/format.js";
 import { moment, when } from "../lib/when.js";
 import { find, make } from "./dom.js";
+import { stepButton } from "./step.js";
 
 /** @typedef {import("../lib/wire.js").LogEntry} LogEntry */
 
@@ -24,17 +24,20 @@ export function logView(panel, store) {
   });
   store.watch(["log"], () => {
     const entries = newsOf(store.log).slice(-SHOWN).reverse();
-    list.replaceChildren(...entries.map(row));
+    list.replaceChildren(...entries.map((entry) => row(store, entry)));
     if (entries.length === 0) list.append(make("li", { class: "empty" }, "No changes yet"));
   });
 }
 
-/** @param {LogEntry} entry */
-function row(entry) {
+/**
+ * @param {import("../store.js").Store} store
+ * @param {LogEntry} entry
+ */
+function row(store, entry) {
   const time = make("time", { datetime: new Date(entry.time * 1000).toISOString(), title: moment(entry.time) }, when(entry.time));
   const who = whoOf(entry);
   const what = make("span", {}, words(entry), ...(who ? [make("small", {}, who)] : []));
-  return make("li", { "data-kind": entry.kind }, make("span", { class: "step" }, count(entry.step)), what, time);
+  return make("li", { "data-kind": entry.kind }, make("span", {}, stepButton(store, entry.step)), what, time);
 }
 
 /** @param {LogEntry} entry */

@@ -14,9 +14,10 @@ export function sessionView(bar, store) {
   login.addEventListener("click", () => (login.href = toLogin()));
   const show = async () => {
     const session = await getSession();
-    const helps = !session.logged_in && session.login !== "nothing";
-    login.hidden = !helps;
-    if (helps !== store.loginHelps) store.setLogin(helps);
+    const hasToken = session.logged_in || session.login !== "nothing";
+    const loginHelps = hasToken && !session.logged_in;
+    login.hidden = !loginHelps;
+    if (loginHelps !== store.loginHelps || hasToken !== store.hasToken) store.setLogin({ loginHelps, hasToken });
     logout.hidden = !session.logged_in;
     if (session.login === "viewing" && !session.logged_in) location.assign(toLogin());
   };

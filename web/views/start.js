@@ -29,7 +29,7 @@ export class StartView {
     this.#form = find(panel, "#start-form", HTMLFormElement);
     find(panel, "#start-close", HTMLButtonElement).addEventListener("click", () => this.close());
     setText(find(panel, "#server-url", HTMLElement), new URL(".", document.baseURI).href.replace(/\/$/, ""));
-    store.watch(["run"], () => this.#show());
+    store.watch(["run", "connection"], () => this.#show());
   }
 
   /** Ask what to start, over the run on show. */
@@ -59,10 +59,11 @@ export class StartView {
   }
 
   #show() {
-    const { loaded, run, readOnly } = this.#store;
+    const { loaded, run, readOnly, hasToken } = this.#store;
     document.body.dataset.show = !loaded ? "loading" : !run || this.#open ? "start" : "run";
     this.#form.hidden = readOnly;
     setText(find(this.#panel, "#start-title", HTMLElement), run ? "Start a training" : "No training yet");
+    find(this.#panel, "#token-hint", HTMLElement).hidden = !hasToken;
     find(this.#panel, "#start-close", HTMLButtonElement).hidden = !run;
   }
 

@@ -12,7 +12,7 @@ export const STATES = {
   starting: "starting",
   running: "training",
   paused: "training paused",
-  disconnected: "trainer out of reach",
+  disconnected: "no trainer",
   finished: "finished",
   stopped: "stopped",
   failed: "failed",
@@ -25,7 +25,7 @@ const COMMANDS = ["pause", "resume", "step", "stop"];
 const SILENT_S = 5;
 
 /** Characters of a run's name in the list, whose width leaves room for its state. */
-const LONGEST_NAME = 20;
+const LONGEST_NAME = 14;
 
 /**
  * @param {HTMLElement} bar

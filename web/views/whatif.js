@@ -183,6 +183,7 @@ export class WhatIfView {
   #title(whatif, bound) {
     const { view } = this.#store;
     const steps = view.range ? `the ${count(whatif.steps)} on show` : `the last ${count(whatif.steps)}`;
+    if (this.#compared && bound === 0) return "0 would clip all: nothing will be learnt";
     if (this.#compared && !Number.isNaN(bound)) return `${number(bound)} would clip ${percent(clippedAt(whatif, bound))} of ${steps}`;
     const tried = this.#tried(whatif);
     if (tried) return `${this.#mode} would clip ${percent(tried.clipped ?? NaN)} of ${steps}`;
