@@ -113,6 +113,10 @@ export class Chart {
     return this.#margin;
   }
 
+  set margin(margin) {
+    this.#margin = margin;
+  }
+
   /**
    * What lies on the x-axis under a pixel of the element; NaN outside the plotting area.
    * @param {number} px

@@ -217,7 +217,7 @@ function axisLooks(ticks, palette) {
   return {
     tickmode: "array",
     tickvals: ticks.map(({ value }) => value),
-    ticktext: ticks.map(({ label }) => label),
+    ticktext: ticks.map(({ label }) => label.replaceAll("<", "&lt;")),
     gridcolor: palette.hairline,
     gridwidth: 1,
     zeroline: false,

@@ -1,5 +1,7 @@
 """The layers of a run: a page opened late shows them all from early on, finds them by name, and shows one alone."""
 
+import re
+
 import pytest
 
 from tests.e2e.test_steering import wait_for_step
@@ -11,6 +13,9 @@ DRAWN = """() => {
     const [trace] = traces.filter(({type, mode, x}) => x?.length && (type === 'heatmap' || mode === 'lines'));
     return trace && [trace.type, trace.x[0], trace.z?.length ?? 1];
 }"""
+
+CUT = """() => [...document.querySelectorAll('html, .board > .chart, .bar, .side > .panel, .readout')]
+    .filter((each) => each.scrollWidth > each.clientWidth).map(({id, className}) => `${id} ${className}`)"""
 
 
 def drawn(page):
@@ -42,3 +47,19 @@ def test_a_late_page_shows_the_layers_from_early_on_and_one_alone(make_server, o
     chart.click(position={"x": 200, "y": 10})
     server.wait_until(lambda: drawn(page)[0] == "scatter", "the first row's curve")
     page.locator("#layers .readout").get_by_text(names[0]).wait_for()
+
+
+def test_the_layer_is_named_in_full_and_nothing_is_wider_than_its_place(make_server, open_page):
+    """Name, value and step of the largest norm are readable at every width; headings, bar and panels fit."""
+    server = make_server(autostart="charlm")
+    page = open_page(server.url)
+    wait_for_step(page, 20)
+    page.get_by_test_id("train-pause").click()
+    readout = page.locator("#layers .readout")
+    for width in (1440, 1100, 800, 641, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.get_by_test_id("chart-layers").scroll_into_view_if_needed()
+        readout.get_by_text(re.compile(r"^· [\d.,]+ at step [\d,]+$")).wait_for()
+        assert readout.locator("b").inner_text() in server.run()["layers"]
+        assert page.evaluate(CUT) == [], width
+        assert (page.locator(".bar").bounding_box()["height"] < 60) == (width >= 1100)

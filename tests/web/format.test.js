@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { clock, count, elapsed, exact, number, ordinal, percent, power, tick } from "../../web/lib/format.js";
+import { clock, count, elapsed, elide, exact, number, ordinal, percent, power, tick } from "../../web/lib/format.js";
 
 test("numbers show three significant digits, and every digit before the point", () => {
   const shown = [0, 0.76, 1.3249, 12.44, 123.4, 999.4, 999.6, 1320.4, 48120, 1234567, 0.00123, 0.000123, -2.5];
@@ -47,4 +47,8 @@ test("a time since the start reads as on a stop watch", () => {
 
 test("a power of two is written as one", () => {
   assert.deepEqual([-24, 0, 8].map(power), ["2⁻²⁴", "2⁰", "2⁸"]);
+});
+
+test("a long name loses its middle, by characters and not by code units", () => {
+  assert.deepEqual([elide("recurrence.weight_hh_l0", 10), elide("head.bias", 9), elide("🚀🚀🚀🚀", 3)], ["recur…h_l0", "head.bias", "🚀…🚀"]);
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { abscissa } from "../../web/lib/abscissa.js";
-import { exponentsHeat, layersHeat } from "../../web/lib/heat.js";
+import { exponentsHeat, layersHeat, rowNames } from "../../web/lib/heat.js";
 import { StepTable } from "../../web/lib/table.js";
 
 const SIZE = { width: 400, height: 120 };
@@ -22,24 +22,37 @@ const picture = (step, norms, exponents = null) => {
 };
 
 test("layers lie from top to bottom, as many in a row as there is no room for, and named by their number", () => {
-  const heat = layersHeat(scene, SIZE, { pictures: [picture(1, Array(90).fill(2))], measure: "norms", layers: [...Array(90).keys()] });
+  const heat = layersHeat(scene, SIZE, { pictures: [picture(1, Array(90).fill(2))], measure: "norms", layers: [...Array(90).keys()], names: null });
   assert.equal(heat.perRow, 3);
   assert.deepEqual([heat.y.lo, heat.y.hi], [29.5, -0.5]);
   assert.deepEqual(heat.y.ticks.map(({ label }) => label), ["0", "30", "60"]);
 });
 
+test("a few layers are named where each has a line, their names shortened in the middle to a third of the chart", () => {
+  const names = ["head.bias", "recurrence.weight_hh_l0"];
+  const found = rowNames(names, { width: 180, height: 100 });
+  assert.deepEqual(found, { names: ["head.bias", "recur…h_l0"], width: 60 });
+  const { y } = layersHeat(scene, SIZE, { pictures: [picture(1, [1, 2])], measure: "norms", layers: [1, 0], names: found.names });
+  assert.deepEqual(y.ticks, [{ value: 0, label: "head.bias" }, { value: 1, label: "recur…h_l0" }]);
+});
+
+test("rows without a line each, and more layers than are read at a glance, are called by number", () => {
+  const named = (/** @type {number} */ layers, /** @type {number} */ height) => rowNames(Array(layers).fill("a"), { width: 400, height }).names !== null;
+  assert.deepEqual([named(12, 132), named(12, 131), named(13, 400), named(0, 400)], [true, false, false, false]);
+});
+
 test("without pictures no layer is named", () => {
-  const heat = layersHeat(scene, SIZE, { pictures: [], measure: "norms", layers: [0, 1] });
+  const heat = layersHeat(scene, SIZE, { pictures: [], measure: "norms", layers: [0, 1], names: null });
   assert.deepEqual([heat.columns, heat.y.ticks], [[], []]);
 });
 
 test("the colour of coefficients spans 0 to 1, that of others their values", () => {
-  const shown = { pictures: [picture(1, [0.5, 0.2])], layers: [0, 1] };
+  const shown = { pictures: [picture(1, [0.5, 0.2])], layers: [0, 1], names: null };
   assert.deepEqual([layersHeat(scene, SIZE, { ...shown, measure: "coefs" }).colour.lo, layersHeat(scene, SIZE, { ...shown, measure: "norms" }).colour.type], [0, "log"]);
 });
 
 test("shares are labelled as percentages", () => {
-  const { colour } = layersHeat(scene, SIZE, { pictures: [picture(1, [0.5, 0.002])], measure: "shares", layers: [0, 1] });
+  const { colour } = layersHeat(scene, SIZE, { pictures: [picture(1, [0.5, 0.002])], measure: "shares", layers: [0, 1], names: null });
   assert.ok(colour.ticks.every(({ value, label }) => label === `${Number((value * 100).toPrecision(6))} %`));
 });
 

@@ -50,6 +50,19 @@ export function power(exponent) {
 }
 
 /**
+ * A name shortened in the middle: what tells names apart is at their ends.
+ * @param {string} text
+ * @param {number} most  characters, at least 3
+ * @returns {string} "recurre…_hh_l0"
+ */
+export function elide(text, most) {
+  const kept = [...text];
+  if (kept.length <= most) return text;
+  const tail = Math.floor((most - 1) / 2);
+  return `${kept.slice(0, most - 1 - tail).join("")}…${kept.slice(kept.length - tail).join("")}`;
+}
+
+/**
  * A parameter's value, exact, as one would type it.
  * @param {unknown} value
  * @returns {string} "1", "0.5", "1e-7", "inf"

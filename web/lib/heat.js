@@ -2,7 +2,7 @@
 
 import { exponentGrid, FORMATS } from "./exponents.js";
 import { frame } from "./figures.js";
-import { power, tick } from "./format.js";
+import { elide, power, tick } from "./format.js";
 import { heatGrid } from "./layers.js";
 import { linearTicks, logAxis } from "./scale.js";
 
@@ -27,26 +27,46 @@ import { linearTicks, logAxis } from "./scale.js";
 /** @typedef {{lo: number, hi: number, label: string, labelled: "lo" | "hi"}} Band  of the y-axis, named at one of its edges */
 
 const PIXELS_PER_CELL = 4;
-const PIXELS_PER_NAME = 40;
+const PIXELS_PER_INDEX = 40;
+const PIXELS_PER_LINE = 11;
+const PIXELS_PER_CHARACTER = 6;
+/** More names than these would be read no faster than the readout. */
+const MOST_NAMES = 12;
+/** The part of a chart that names may take. */
+const NAMES_SHARE = 1 / 3;
 const PIXELS_PER_POWER = 24;
 const COLOUR_TICKS = 4;
 /** An axis of powers of two moves in steps of so many of them. */
 const ROUND = 4;
 
 /**
+ * What the rows are called: by name where every layer has a row and its name a line, else by number.
+ * @param {string[]} names  of the layers shown, from top to bottom
+ * @param {Size} size  of the chart, names and all
+ * @returns {{names: string[] | null, width: number}}  names that fit into that many px; null for numbers
+ */
+export function rowNames(names, { width, height }) {
+  if (names.length === 0 || names.length > MOST_NAMES || height / names.length < PIXELS_PER_LINE) return { names: null, width: 0 };
+  const most = Math.floor((width * NAMES_SHARE) / PIXELS_PER_CHARACTER);
+  const fitted = names.map((name) => elide(name, Math.max(3, most)));
+  return { names: fitted, width: Math.max(...fitted.map(({ length }) => length)) * PIXELS_PER_CHARACTER };
+}
+
+/**
  * All layers, as many in a row as there is no room for.
  * @param {Scene} scene
  * @param {Size} size
- * @param {{pictures: Picture[], measure: import("./layers.js").Measure, layers: number[]}} shown  layers from top to bottom
+ * @param {{pictures: Picture[], measure: import("./layers.js").Measure, layers: number[], names: string[] | null}} shown
+ *     layers from top to bottom, and what their rows are called; null for their numbers
  * @returns {HeatFigure & {perRow: number}}
  */
-export function layersHeat(scene, { width, height }, { pictures, measure, layers }) {
+export function layersHeat(scene, { width, height }, { pictures, measure, layers, names }) {
   const most = { columns: width / PIXELS_PER_CELL, rows: Math.max(1, Math.floor(height / PIXELS_PER_CELL)) };
   const { steps, grid, perRow } = heatGrid(pictures, { ...most, measure, layers });
   const rows = [...grid.keys()];
-  const stride = Math.max(1, Math.ceil(rows.length / (height / PIXELS_PER_NAME)));
+  const stride = names ? 1 : Math.max(1, Math.ceil(rows.length / (height / PIXELS_PER_INDEX)));
   const named = pictures.length ? rows.filter((row) => row % stride === 0) : [];
-  const ticks = named.map((row) => ({ value: row, label: tick(layers[row * perRow]) }));
+  const ticks = named.map((row) => ({ value: row, label: names?.[row] ?? tick(layers[row * perRow]) }));
   return {
     ...frame(scene, width),
     y: { type: "linear", lo: rows.length - 0.5, hi: -0.5, ticks },

@@ -4,9 +4,9 @@ import { inside, nearest } from "../lib/decimate.js";
 import { lossWords } from "../lib/exponents.js";
 import { layerFigure } from "../lib/figures.js";
 import { count, number, percent } from "../lib/format.js";
-import { exponentsHeat, layersHeat } from "../lib/heat.js";
+import { exponentsHeat, layersHeat, rowNames } from "../lib/heat.js";
 import { arrange, curveOf, SUBJECTS, within, worstLayer } from "../lib/layers.js";
-import { find, setText } from "./dom.js";
+import { find, make, setText } from "./dom.js";
 import { compared, runsOn, sceneOf } from "./plots.js";
 
 /** @typedef {import("../store.js").Store} Store */
@@ -15,10 +15,23 @@ import { compared, runsOn, sceneOf } from "./plots.js";
 /** @typedef {import("../lib/layers.js").Picture} Picture */
 
 const CLICK_PX = 4;
+const MARGIN = { left: 52, right: 56, top: 6, bottom: 22 };
+/** Between a name and the plotting area, px. */
+const NAME_GAP = 10;
+
+/** @type {Record<Measure, (value: number) => string>} */
+const WORDS = {
+  norms: number,
+  coefs: number,
+  clamped: (elements) => `${count(elements)} elements`,
+  shares: (share) => `${percent(share)} of its elements`,
+};
 
 export class LayersView {
   #store;
   #readout;
+  #name = make("b");
+  #value = make("span");
   #words;
   #note;
   #subject;
@@ -40,7 +53,7 @@ export class LayersView {
    */
   constructor(figure, store, makeChart) {
     this.element = find(figure, ".plot", HTMLElement);
-    this.chart = makeChart(this.element, { left: 52, right: 56, top: 6, bottom: 22 });
+    this.chart = makeChart(this.element, MARGIN);
     this.#store = store;
     this.#readout = find(figure, ".readout", HTMLElement);
     this.#words = find(figure, ".words", HTMLElement);
@@ -75,12 +88,14 @@ export class LayersView {
     this.#subject.value = subject;
     this.#sort.setAttribute("aria-pressed", String(worst));
     if (this.#search.value !== words) this.#search.value = words;
-    for (const control of [this.#sort, this.#search]) control.hidden = subject === "exponents";
+    this.#search.hidden = subject === "exponents";
+    this.#sort.hidden = this.#chosen !== null || subject === "exponents";
     this.#back.hidden = this.#chosen === null || subject === "exponents";
   }
 
   draw() {
     const measure = this.#measure;
+    this.chart.margin = MARGIN;
     const known = measure !== "shares" || this.#sized;
     const pictures = known ? within(this.#store.layers.pictures, this.#store.range) : [];
     if (measure === null) this.#drawExponents(pictures);
@@ -97,20 +112,22 @@ export class LayersView {
   read(step) {
     this.#step = step;
     const { pictures } = this.#store.layers;
-    if (this.#measure) setText(this.#words, this.#whose());
+    setText(this.#words, this.#whose());
     const picture = pictures[nearest(Float64Array.from(pictures, (each) => each.step), Number.isNaN(step) ? Infinity : step)];
     const measure = this.#measure;
     if (measure === null) return this.#readExponents(picture);
     const layer = this.#chosen ?? this.#worstIn(this.#pointed, picture);
     if (!picture || layer === undefined) return setText(this.#readout, "");
-    const value = picture[measure][layer];
-    setText(this.#readout, `${layerWords(measure, value)} ${this.#names[layer]}`);
+    if (this.#name.parentElement !== this.#readout) this.#readout.replaceChildren(this.#name, this.#value);
+    setText(this.#name, this.#names[layer]);
+    setText(this.#value, `· ${WORDS[measure](picture[measure][layer])} at step ${count(picture.step)}`);
   }
 
   /** Beside other runs, say whose layers are on show. */
   #whose() {
     const [shown, ...others] = compared(this.#store);
     if (!shown) return "";
+    if (this.#measure === null) return `Of ${shown.name}.`;
     if (this.#chosen === null) return `Of ${shown.name}. Click a row to compare that layer.`;
     const name = this.#names[this.#chosen];
     const without = others.filter(({ layers }) => layers && !layers.names.includes(name));
@@ -169,7 +186,10 @@ export class LayersView {
   #drawAll(pictures, measure) {
     const { worst, find: words } = this.#store.view;
     this.#layers = arrange(this.#names, words, worst ? { pictures, measure } : null);
-    const heat = layersHeat(sceneOf(this.#store), this.chart, { pictures, measure, layers: this.#layers });
+    const { width, height, margin } = this.chart;
+    const { names, width: room } = rowNames(this.#layers.map((layer) => this.#names[layer]), { width: width + margin.left, height });
+    if (names) this.chart.margin = { ...MARGIN, left: Math.max(MARGIN.left, room + NAME_GAP) };
+    const heat = layersHeat(sceneOf(this.#store), this.chart, { pictures, measure, layers: this.#layers, names });
     this.#perRow = heat.perRow;
     this.chart.drawHeat(heat);
     setText(this.#note, this.#whyEmpty(pictures.length));
@@ -212,9 +232,7 @@ export class LayersView {
   /** @param {Picture | undefined} picture */
   #readExponents(picture) {
     const counted = picture?.exponents ?? this.#store.layers.exponents;
-    const [shown] = compared(this.#store);
-    setText(this.#readout, "");
-    setText(this.#words, counted ? `${shown ? `${shown.name}: ` : ""}${lossWords(counted)}` : "");
+    setText(this.#readout, counted ? lossWords(counted) : "");
   }
 }
 
