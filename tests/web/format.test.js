@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { clock, count, elapsed, elide, exact, number, ordinal, percent, power, tick } from "../../web/lib/format.js";
 
 test("numbers show three significant digits, and every digit before the point", () => {
-  const shown = [0, 0.76, 1.3249, 12.44, 123.4, 999.4, 999.6, 1320.4, 48120, 1234567, 0.00123, 0.000123, -2.5];
+  const shown = [0, 0.76, 1.3249, 12.44, 123.4, 999.4, 999.6, 1320.4, 48120, 99999.4, 99999.6, 311411, 0.00123, 0.0009996, 0.0009994, -2.5];
   assert.deepEqual(shown.map(number), [
-    "0", "0.760", "1.32", "12.4", "123", "999", "1,000", "1,320", "48,120", "1.23e6", "0.00123", "1.23e-4", "-2.50",
+    "0", "0.760", "1.32", "12.4", "123", "999", "1,000", "1,320", "48,120", "99,999", "1.00e5", "3.11e5", "0.00123", "0.00100", "9.99e-4", "-2.50",
   ]);
 });
 

@@ -54,7 +54,19 @@ test("linear ticks are round and have no rounding dust", () => {
 test("a linear axis covers its values, a constant one too", () => {
   for (const values of [[2.31, 4.5], [3, 3], [0, 0], [-1, -1]]) {
     const { lo, hi } = linearAxis(column(...values));
-    assert.ok(lo < Math.min(...values) && hi > Math.max(...values), `${values}: ${lo} .. ${hi}`);
+    assert.ok(lo <= Math.min(...values) && hi > Math.max(...values), `${values}: ${lo} .. ${hi}`);
+  }
+});
+
+test("a linear axis goes below zero only where a value does", () => {
+  assert.equal(linearAxis(column(0.1, 4e3)).lo, 0);
+  assert.ok(linearAxis(column(-0.1, 4e3)).lo < -0.1);
+});
+
+test("counts have whole ticks", () => {
+  for (const most of [0, 1, 3, 40]) {
+    const { hi, ticks } = linearAxis(column(0, most), { fromZero: true, whole: true });
+    assert.ok(hi > most && ticks.length > 1 && ticks.every(({ value }) => Number.isInteger(value)), `${most}: ${ticks.map(({ label }) => label)}`);
   }
 });
 

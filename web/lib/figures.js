@@ -234,7 +234,7 @@ export function clampedFigure(scene, width) {
   const rows = new Rows(scene, width);
   const lines = scene.runs.length ? runLines(scene, width, "clamped") : [rows.line({ role: "clamped", name: "clamped" })];
   const none = scene.mode !== "value" && lines.every(({ y }) => y.every((value) => value === 0));
-  const axis = linearAxis(lines.map((line) => line.y), { fromZero: true });
+  const axis = linearAxis(lines.map((line) => line.y), { fromZero: true, whole: true });
   const y = none ? { ...axis, ticks: [] } : axis;
   const note = none ? whyNothingIsClamped(scene.mode) : "";
   return { ...frame(scene, width), y, lines: none ? [] : lines, crosses: new Float64Array(0), note, faint: false };
@@ -279,7 +279,7 @@ export function layerFigure(scene, width, measure, curves) {
   const lines = curves.map(({ role = alone, name, x, y }) => ({ role, name, x, y }));
   const crosses = Float64Array.from(lines.flatMap(({ x, y }) => [...x.filter((_, i) => !Number.isFinite(y[i]))]));
   const values = lines.map(({ y }) => y);
-  const y = measure === "norms" ? logAxis(values) : linearAxis(values, { fromZero: true });
+  const y = measure === "norms" ? logAxis(values) : linearAxis(values, { fromZero: true, whole: measure === "clamped" });
   return { ...frame(scene, width), y, lines, crosses, note: "", faint: false };
 }
 

@@ -17,14 +17,14 @@ export function count(value) {
 
 /**
  * @param {number} value
- * @returns {string} "0.760", "1.32", "12.4", "1,320", "1.32e-5"; "NaN", "inf" and "-inf" are values too
+ * @returns {string} "0.760", "1.32", "12.4", "1,320", "1.32e-5", "1.32e5"; "NaN", "inf" and "-inf" are values too
  */
 export function number(value) {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
   const size = Math.abs(value);
   if (size === 0) return "0";
-  if (size < 0.001 || size >= 999_999.5) return value.toExponential(2).replace("e+", "e");
+  if (size < 0.0009995 || size >= 99_999.5) return value.toExponential(2).replace("e+", "e");
   if (size >= 999.5) return COUNT.format(value);
   return value.toPrecision(3);
 }

@@ -57,10 +57,11 @@ export function roundUp(value) {
  * @param {number} lo
  * @param {number} hi
  * @param {number} wanted
+ * @param {number} [least]  distance between two of them
  * @returns {Tick[]}
  */
-export function linearTicks(lo, hi, wanted) {
-  const step = roundUp((hi - lo) / wanted);
+export function linearTicks(lo, hi, wanted, least = 0) {
+  const step = Math.max(least, roundUp((hi - lo) / wanted));
   /** @type {Tick[]} */
   const ticks = [];
   for (let k = Math.ceil(lo / step - 1e-9); k * step <= hi * (1 + 1e-9) + step * 1e-9; k++) {
@@ -111,20 +112,21 @@ export function logAxis(columns, wanted = 6) {
 }
 
 /**
- * A linear axis over finite values.
+ * A linear axis over finite values; below zero only where some are.
  * @param {Iterable<Float64Array>} columns
- * @param {{fromZero?: boolean, wanted?: number}} [options]
+ * @param {{fromZero?: boolean, whole?: boolean, wanted?: number}} [options]  whole: the values are counts
  * @returns {Axis}
  */
-export function linearAxis(columns, { fromZero = false, wanted = 4 } = {}) {
+export function linearAxis(columns, { fromZero = false, whole = false, wanted = 4 } = {}) {
   let { lowest, most } = extent(columns);
   if (lowest > most) [lowest, most] = [0, 1];
   if (fromZero) lowest = Math.min(0, lowest);
   const margin = (most - lowest || Math.abs(most) || 1) * 0.04;
-  const step = roundUp((most - lowest + margin) / wanted);
-  const lo = fromZero && lowest === 0 ? 0 : Math.floor((lowest - margin) / step) * step;
+  const least = whole ? 1 : 0;
+  const step = Math.max(least, roundUp((most - lowest + margin) / wanted));
+  const lo = Math.max(lowest >= 0 ? 0 : -Infinity, Math.floor((lowest - margin) / step) * step);
   const hi = Math.ceil((most + margin) / step) * step;
-  return { type: "linear", lo, hi, ticks: linearTicks(lo, hi, wanted + 1) };
+  return { type: "linear", lo, hi, ticks: linearTicks(lo, hi, wanted + 1, least) };
 }
 
 /**
