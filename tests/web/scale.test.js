@@ -7,17 +7,17 @@ import { followRange, fromSlider, linearAxis, linearTicks, logAxis, logTicks, ne
 const column = (...values) => [Float64Array.from(values)];
 
 test("round numbers are 1, 2 or 5 times a power of ten, and stay where they are", () => {
-  assert.deepEqual([0.07, 0.5, 1, 3.3, 9.9, 1000].map(roundDown), [0.05, 0.5, 1, 2, 5, 1000]);
-  assert.deepEqual([0.07, 0.5, 1, 3.3, 9.9, 1000].map(roundUp), [0.1, 0.5, 1, 5, 10, 1000]);
+  assert.deepEqual([0.07, 0.5, 1, 3.3, 9.9, 1000].map((value) => roundDown(value)), [0.05, 0.5, 1, 2, 5, 1000]);
+  assert.deepEqual([0.07, 0.5, 1, 3.3, 9.9, 1000].map((value) => roundUp(value)), [0.1, 0.5, 1, 5, 10, 1000]);
 });
 
-test("a log axis spans its values with round bounds", () => {
-  const { lo, hi } = logAxis(column(0.3, 7));
-  assert.deepEqual([lo, hi], [0.2, 10]);
+test("a log axis spans its values with round bounds, not far beyond them", () => {
+  const bounds = [[0.3, 7], [0.55, 2.5], [638, 642]].map((values) => logAxis(column(...values)));
+  assert.deepEqual(bounds.map(({ lo, hi }) => [lo, hi]), [[0.2, 10], [0.5, 3], [500, 1000]]);
 });
 
 test("a log axis holds still while values move a little", () => {
-  assert.deepEqual(logAxis(column(0.3, 7)), logAxis(column(0.35, 6.1)));
+  assert.deepEqual(logAxis(column(0.34, 6.5)), logAxis(column(0.45, 5.9)));
 });
 
 test("zeros have a line of their own below the least positive value", () => {
@@ -55,6 +55,13 @@ test("a linear axis covers its values, a constant one too", () => {
   for (const values of [[2.31, 4.5], [3, 3], [0, 0], [-1, -1]]) {
     const { lo, hi } = linearAxis(column(...values));
     assert.ok(lo <= Math.min(...values) && hi > Math.max(...values), `${values}: ${lo} .. ${hi}`);
+  }
+});
+
+test("a linear axis ends less than half of its values' range beyond them", () => {
+  for (const [lowest, most] of [[1.45, 2.3], [0.9, 3.1], [5.1, 7.05], [101, 350]]) {
+    const { lo, hi, ticks } = linearAxis(column(lowest, most));
+    assert.ok(lowest - lo < (most - lowest) / 2 && hi - most < (most - lowest) / 2 && ticks.length >= 3, `${lo} .. ${hi}`);
   }
 });
 

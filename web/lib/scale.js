@@ -17,6 +17,12 @@
 import { tick } from "./format.js";
 
 const STEPS = [1, 2, 5, 10];
+/** A log axis ends at one of these times a power of ten: nearly evenly spaced by logarithm. */
+const ENDS = [1, 1.5, 2, 3, 5, 7, 10];
+/** A log axis spans at least so much, or noise would fill it. */
+const LEAST_RATIO = 2;
+/** A linear axis moves in steps of about so large a part of its values' range. */
+const PARTS = 8;
 /** Two decades. */
 const NEAR = 100;
 /** Half a decade. */
@@ -31,25 +37,27 @@ function magnitude(value) {
 }
 
 /**
- * The largest of 1, 2, 5 x 10^k that is at most `value`.
+ * The largest of these factors x 10^k that is at most `value`.
  * @param {number} value  > 0
+ * @param {number[]} [factors]  rising, from 1 to 10
  * @returns {number}
  */
-export function roundDown(value) {
+export function roundDown(value, factors = STEPS) {
   const unit = magnitude(value);
   const ratio = (value / unit) * (1 + 1e-9);
-  return (ratio >= 5 ? 5 : ratio >= 2 ? 2 : 1) * unit;
+  return (factors.findLast((factor) => factor <= ratio) ?? 1) * unit;
 }
 
 /**
- * The smallest of 1, 2, 5 x 10^k that is at least `value`.
+ * The smallest of these factors x 10^k that is at least `value`.
  * @param {number} value  > 0
+ * @param {number[]} [factors]  rising, from 1 to 10
  * @returns {number}
  */
-export function roundUp(value) {
+export function roundUp(value, factors = STEPS) {
   const unit = magnitude(value);
   const ratio = (value / unit) * (1 - 1e-9);
-  return (STEPS.find((step) => step >= ratio) ?? 10) * unit;
+  return (factors.find((factor) => factor >= ratio) ?? 10) * unit;
 }
 
 /**
@@ -103,8 +111,8 @@ export function logTicks(lo, hi, wanted) {
 export function logAxis(columns, wanted = 6) {
   const { least, most, zero } = extent(columns);
   if (!(most > 0)) return { type: "log", lo: 0.1, hi: 1, ticks: [{ value: 0.1, label: "0" }, ...logTicks(0.2, 1, wanted)] };
-  const bottom = roundDown(least / 1.05);
-  const hi = roundUp(Math.max(most * 1.05, bottom * 4));
+  const bottom = roundDown(least / 1.05, ENDS);
+  const hi = roundUp(Math.max(most * 1.05, bottom * LEAST_RATIO), ENDS);
   const ticks = logTicks(bottom, hi, wanted);
   if (!zero) return { type: "log", lo: bottom, hi, ticks };
   const lo = bottom / ZERO_GAP;
@@ -123,7 +131,7 @@ export function linearAxis(columns, { fromZero = false, whole = false, wanted = 
   if (fromZero) lowest = Math.min(0, lowest);
   const margin = (most - lowest || Math.abs(most) || 1) * 0.04;
   const least = whole ? 1 : 0;
-  const step = Math.max(least, roundUp((most - lowest + margin) / wanted));
+  const step = Math.max(least, roundUp((most - lowest + margin) / PARTS));
   const lo = Math.max(lowest >= 0 ? 0 : -Infinity, Math.floor((lowest - margin) / step) * step);
   const hi = Math.ceil((most + margin) / step) * step;
   return { type: "linear", lo, hi, ticks: linearTicks(lo, hi, wanted + 1, least) };
