@@ -14,7 +14,7 @@ DRAWN = """() => {
     return trace && [trace.type, trace.x[0], trace.z?.length ?? 1];
 }"""
 
-CUT = """() => [...document.querySelectorAll('html, .board > .chart, .bar, .side > .panel, .readout')]
+CUT = """() => [...document.querySelectorAll('html, .bar, figcaption, .tools, .readout, .panel')]
     .filter((each) => each.scrollWidth > each.clientWidth).map(({id, className}) => `${id} ${className}`)"""
 
 
