@@ -137,6 +137,16 @@ test("what was rejected, or lies outside the range, is not marked", () => {
   assert.deepEqual(frame({ ...scene(1000, {}, "norm", [rejected, changed(10, [2, 1])]), range: [100, 1000] }, WIDTH).marks, []);
 });
 
+test("no label runs into that of a later mark which lies across one without", () => {
+  const log = [changed(600, [4, 2]), changed(900, [2, 1]), changed(980, [1, 0.5])];
+  assert.deepEqual(frame(scene(1000, {}, "norm", log), 400).marks.map(({ label }) => label), ["", "", "max_norm 1 → 0.5"]);
+});
+
+test("a long label needs more room than a short one", () => {
+  const labels = (/** @type {number} */ before) => frame(scene(1000, {}, "norm", [changed(500, [before, 0.5]), changed(680, [0.5, 1])]), WIDTH).marks[0].label;
+  assert.deepEqual([labels(1), labels(1.23456e-15)], ["max_norm 1 → 0.5", ""]);
+});
+
 test("no label runs into the next mark's label, on whichever side that is", () => {
   const log = [changed(700, [2, 1]), changed(995, [1, 0.5])];
   const narrow = frame(scene(1000, {}, "norm", log), 300).marks;

@@ -46,7 +46,9 @@ import { NOT_LOGGED } from "./wire.js";
 /** @typedef {{role: Role, name: string, dashed?: boolean}} Source  a column and how it is drawn */
 
 const PIXELS_PER_BIN = 2;
-const PIXELS_PER_LABEL = 128;
+const PIXELS_PER_CHARACTER = 6;
+/** On both sides of a label. */
+const LABEL_GAP = 12;
 const PIXELS_PER_TICK = 72;
 const MEMORY_STEPS = 50;
 const LOSS = /(^|[_./-])loss$/;
@@ -302,27 +304,29 @@ export function frame({ abscissa, range, log }, width) {
   const [lo, hi] = range.map(abscissa.at);
   const ticks = abscissa.ticks(lo, hi, Math.max(2, Math.floor(width / PIXELS_PER_TICK)));
   const changes = log.filter((entry) => changesOf(entry) !== null && entry.step >= range[0] && entry.step <= range[1]);
-  return { x: { lo, hi, ticks }, marks: marksOf(changes, abscissa, { hi, room: ((hi - lo) / width) * PIXELS_PER_LABEL }) };
+  return { x: { lo, hi, ticks }, marks: marksOf(changes, abscissa, { hi, perPixel: (hi - lo) / width }) };
 }
 
 /**
  * Marks at the first step that obeyed. The newest is labelled on whichever side has room, the others where they run
- * neither into the next mark nor into its label.
+ * neither into a later mark nor into its label.
  * @param {import("./wire.js").LogEntry[]} entries
  * @param {import("./abscissa.js").Abscissa} abscissa
- * @param {{hi: number, room: number}} axis  its end, and a label's width on it
+ * @param {{hi: number, perPixel: number}} axis
  * @returns {Mark[]}
  */
-function marksOf(entries, abscissa, { hi, room }) {
+function marksOf(entries, abscissa, { hi, perPixel }) {
   /** @type {Mark[]} */
   const marks = [];
-  let free = hi; // labels of earlier marks end before this
+  let free = hi; // an earlier mark's label ends before this
   for (const entry of entries.reverse()) {
     const x = abscissa.at(entry.step);
+    const text = shortLabel(changesOf(entry) ?? {});
+    const room = perPixel * (text.length * PIXELS_PER_CHARACTER + LABEL_GAP);
     const fits = x + room <= free;
-    const changes = fits || marks.length === 0 ? changesOf(entry) : null;
-    marks.push({ x, label: changes ? shortLabel(changes) : "", side: fits ? "right" : "left" });
-    free = changes && !fits ? x - room : x;
+    const label = fits || marks.length === 0 ? text : "";
+    marks.push({ x, label, side: fits ? "right" : "left" });
+    free = Math.min(free, label && !fits ? x - room : x);
   }
   return marks.reverse();
 }
