@@ -28,7 +28,7 @@
 const LINES = {
   before: { width: 1 },
   after: { width: 2 },
-  cut: { width: 1.5 },
+  cut: { width: 4 },
   threshold: { width: 1.5, dash: "6px,4px", shape: "hv" },
   share: { width: 1.75 },
   largest: { width: 1, dash: "1px,3px" },
@@ -55,6 +55,9 @@ const DASHED = { width: 1.25, dash: "2px,2px" };
 /** Values of a dashed line that are few enough to be rings on it. */
 const MOST_RINGS = 60;
 
+const FAINT = 0.35;
+/** What was cut lies behind the line that it was cut from. */
+const VEIL = 0.65;
 /** Lines that go faint behind a trend. */
 const RAW = ["cut", "before", "after", "loss"];
 
@@ -73,7 +76,7 @@ export function lineTraces({ lines, crosses, y, faint }, palette) {
     name,
     x,
     y: y.type === "log" ? values.map((value) => (value === 0 ? y.lo : value)) : values,
-    opacity: faint && RAW.includes(role) ? 0.35 : 1,
+    opacity: faint && RAW.includes(role) ? FAINT : role === "cut" ? VEIL : 1,
     line: { ...LINES[role], ...(dashed ? DASHED : {}), color: palette[role], simplify: false },
     marker: { size: 6, color: palette.ground, line: { width: 1.5, color: palette[role] } },
   }));

@@ -32,16 +32,16 @@ function scene(steps, columns, mode = "norm", log = []) {
  */
 const changed = (step, norms) => ({ n: step, step, time: 0, kind: "applied", text: "", data: { changes: { max_norm: norms } } });
 
-test("the norm's lines are after, before and threshold, each fitted to the pixels", () => {
+test("the norm's lines lie over what was cut, and each fits the pixels", () => {
   const figure = normFigure(scene(50_000, { norm: (s) => 1 + (s % 7), clipped_norm: () => 1, threshold: () => 1 }), WIDTH, true);
-  assert.deepEqual(figure.lines.map(({ role }) => role), ["after", "before", "cut", "threshold"]);
+  assert.deepEqual(figure.lines.map(({ role }) => role), ["cut", "after", "before", "threshold"]);
   for (const { x } of figure.lines.filter(({ role }) => role !== "cut")) assert.ok(x.length > 0 && x.length <= WIDTH + 2, String(x.length));
 });
 
 test("a NaN step is a cross and leaves no gap in the line", () => {
   const figure = normFigure(scene(5, { norm: (s) => (s === 3 ? NaN : 1), clipped_norm: () => 1, threshold: () => 1 }), WIDTH, true);
   assert.deepEqual([...figure.crosses], [3]);
-  assert.deepEqual([...(figure.lines[1]?.x ?? [])], [1, 2, 4, 5]);
+  assert.deepEqual([...(figure.lines[2]?.x ?? [])], [1, 2, 4, 5]);
 });
 
 test("where there is no threshold its line breaks off, and nothing is marked as non-finite", () => {
@@ -59,7 +59,7 @@ test("smoothed, the average is drawn over a faint raw line, and starts level wit
 
 test("a clipped step is coloured from its norm after clipping to its norm before", () => {
   const clipped = scene(4, { norm: (s) => s, clipped_norm: (s) => Math.min(s, 2), threshold: () => 2 });
-  const { role, x, y } = normFigure(clipped, WIDTH, true).lines[2];
+  const { role, x, y } = normFigure(clipped, WIDTH, true).lines[0];
   assert.deepEqual([role, [...x], [...y]], ["cut", [3, 3, NaN, 4, 4, NaN], [2, 3, NaN, 2, 4, NaN]]);
 });
 
@@ -71,7 +71,7 @@ test("on a log axis a spike does not hold the average up", () => {
 
 test("in value mode the largest element joins the chart, since it is what clip_value bounds", () => {
   const roles = normFigure(scene(5, { norm: () => 1 }, "value"), WIDTH, true).lines.map(({ role }) => role);
-  assert.deepEqual(roles, ["after", "before", "cut", "largest", "threshold"]);
+  assert.deepEqual(roles, ["cut", "after", "before", "largest", "threshold"]);
 });
 
 test("rows that came after the charts were frozen are not drawn", () => {
@@ -83,7 +83,7 @@ test("rows that came after the charts were frozen are not drawn", () => {
 test("over time, lines, crosses and marks lie at the times of their steps", () => {
   const all = scene(100, { time: (s) => 1000 + 2 * s, norm: (s) => (s === 50 ? NaN : 1), clipped_norm: () => 1, threshold: () => 1 }, "norm", [changed(40, [2, 1])]);
   const { x, lines, crosses, marks } = normFigure({ ...all, abscissa: abscissa("time", all.table, 100) }, WIDTH, true);
-  assert.deepEqual([x.lo, x.hi, lines[0].x[0], lines[0].x.at(-1)], [1002, 1200, 1002, 1200]);
+  assert.deepEqual([x.lo, x.hi, lines[1].x[0], lines[1].x.at(-1)], [1002, 1200, 1002, 1200]);
   assert.deepEqual([[...crosses], marks.map((mark) => mark.x)], [[1100], [1080]]);
 });
 

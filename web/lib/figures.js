@@ -208,7 +208,7 @@ export function normFigure(scene, width, log) {
  */
 function ownNorms(rows, mode) {
   const { before, cut } = rows.norms();
-  const lines = [rows.line({ role: "after", name: "clipped_norm" }), before, cut];
+  const lines = [cut, rows.line({ role: "after", name: "clipped_norm" }), before];
   // clip_value bounds elements, not the norm: it is the largest element that it has to be compared with.
   return mode === "value" ? [...lines, rows.line({ role: "largest", name: "max_abs" })] : lines;
 }
