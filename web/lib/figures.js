@@ -50,7 +50,8 @@ const PIXELS_PER_CHARACTER = 6;
 /** On both sides of a label. */
 const LABEL_GAP = 12;
 const PIXELS_PER_TICK = 72;
-const MEMORY_STEPS = 50;
+/** What an average goes back to, about. */
+export const MEMORY_STEPS = 50;
 const LOSS = /(^|[_./-])loss$/;
 
 /** Rows of one scene, found once and read by column. */
@@ -107,15 +108,15 @@ class Rows {
   /**
    * The average over about the last fifty steps.
    * @param {string} name
-   * @param {boolean} [log]  the geometric average, or on a log axis one spike would hold the line up for hundreds of steps
+   * @param {boolean} [geometric]  of norms, or one spike would hold the line up for hundreds of steps
    * @param {Role} [role]
    * @returns {Line}
    */
-  trend(name, log = false, role = "trend") {
+  trend(name, geometric = false, role = "trend") {
     const from = Math.max(0, this.#rows[0] - 5 * MEMORY_STEPS);
     const [steps, values] = ["step", name].map((each) => this.#table.column(each).subarray(from, this.#rows[1]));
     const x = this.#x.subarray(from, this.#rows[1]);
-    const averaged = log ? smooth(steps, values.map(Math.log), MEMORY_STEPS).map(Math.exp) : smooth(steps, values, MEMORY_STEPS);
+    const averaged = geometric ? smooth(steps, values.map(Math.log), MEMORY_STEPS).map(Math.exp) : smooth(steps, values, MEMORY_STEPS);
     const rows = extremes(x, averaged, this.#window, [this.#rows[0] - from, x.length]);
     return { role, name: `${name} (average)`, x: gather(x, rows), y: gather(averaged, rows) };
   }
@@ -145,13 +146,13 @@ function rowsOf(scene, { table, x }, width) {
  * @param {Scene} scene
  * @param {number} width  px
  * @param {string} metric
- * @param {boolean} [log]
+ * @param {boolean} [geometric]  its averages
  * @returns {Line[]}
  */
-function runLines(scene, width, metric, log = false) {
+function runLines(scene, width, metric, geometric = false) {
   return scene.runs.toReversed().map((run) => {
     const rows = rowsOf(scene, run, width);
-    const line = scene.smooth ? rows.trend(metric, log, run.role) : rows.line({ role: run.role, name: metric });
+    const line = scene.smooth ? rows.trend(metric, geometric, run.role) : rows.line({ role: run.role, name: metric });
     return { ...line, name: run.name };
   });
 }
@@ -192,11 +193,11 @@ export function normFigure(scene, width, log) {
   const rows = new Rows(scene, width);
   const threshold = rows.line({ role: "threshold", name: "threshold" }, true);
   const several = scene.runs.length > 0;
-  const lines = [...(several ? runLines(scene, width, "norm", log) : ownNorms(rows, scene.mode)), threshold];
-  if (scene.smooth && !several) lines.push(rows.trend("norm", log));
+  const lines = [...(several ? runLines(scene, width, "norm", true) : ownNorms(rows, scene.mode)), threshold];
   const norms = lines.filter(({ role }) => role !== "threshold" && role !== "cut").map(({ y }) => y);
   const values = [...norms, near(threshold.y, norms)];
   const y = log ? logAxis(values) : linearAxis(values, { fromZero: true, wanted: 6 });
+  if (scene.smooth && !several) lines.push(rows.trend("norm", true)); // what it remembers from before the range widens no axis
   return { ...frame(scene, width), y, lines, crosses: crossesOf(scene, width, "norm"), note: "", faint: scene.smooth && !several };
 }
 
@@ -261,9 +262,9 @@ export function lossFigure(scene, width) {
   const lines = several
     ? [...runLines(scene, width, "loss"), ...otherLosses(scene, width)]
     : lossSources(scene.table).map((source) => rows.line(source));
-  if (scene.smooth && lines.length && !several) lines.push(rows.trend("loss"));
   const axis = linearAxis(lines.map((line) => line.y));
   const y = lines.length ? axis : { ...axis, ticks: [] };
+  if (scene.smooth && lines.length && !several) lines.push(rows.trend("loss"));
   const note = lines.length ? "" : "No loss is logged: run.log(stats, loss=loss)";
   return { ...frame(scene, width), y, lines, crosses: crossesOf(scene, width, "loss"), note, faint: scene.smooth && !several };
 }

@@ -1,7 +1,7 @@
 /** The charts over steps: norm, coefficient, clamped elements, loss; their readouts and the crosshair through all. */
 
 import { Chart } from "../charts.js";
-import { clampedFigure, coefFigure, lossFigure, lossSources, normFigure } from "../lib/figures.js";
+import { clampedFigure, coefFigure, lossFigure, lossSources, MEMORY_STEPS, normFigure } from "../lib/figures.js";
 import { count, number, percent, runTitle } from "../lib/format.js";
 import { alongside } from "../lib/overlay.js";
 import { NOT_LOGGED } from "../lib/wire.js";
@@ -31,6 +31,7 @@ import { find, make, setText } from "./dom.js";
  * @property {import("../charts.js").Margin} margin
  * @property {(scene: Scene, width: number, store: Store) => Figure} figure
  * @property {(store: Store) => (Source & {label: string})[]} readout  the columns whose values its heading shows
+ * @property {boolean} [averaged]  there is an average of it to draw
  */
 
 const MARGIN = { left: 52, right: 28, top: 6, bottom: 22 };
@@ -40,6 +41,7 @@ const PLOTS = [
   {
     id: "norm",
     margin: { ...MARGIN, right: 92 },
+    averaged: true,
     figure: (scene, width, store) => normFigure(scene, width, store.view.log),
     readout: (store) => [
       { role: "before", name: "norm", label: "before" },
@@ -59,6 +61,7 @@ const PLOTS = [
     id: "loss",
     margin: MARGIN,
     figure: lossFigure,
+    averaged: true,
     readout: ({ table }) => lossSources(table).map((source) => ({ ...source, label: source.name === "loss" ? "" : source.name })),
   },
 ];
@@ -146,23 +149,29 @@ export class PlotView {
    */
   read(row) {
     const sources = drawn(this.#plot.readout(this.#store), this.#store);
-    const shown = sources.map(({ role, name }) => `${role} ${name}`).join();
-    if (shown !== this.#shown) this.#makeReadout(sources);
+    const smoothed = Boolean(this.#plot.averaged) && this.#store.view.smooth && this.#store.overlay.runs.length === 0;
+    const shown = [...sources.map(({ role, name }) => `${role} ${name}`), smoothed].join();
+    if (shown !== this.#shown) this.#makeReadout(sources, smoothed);
     this.#shown = shown;
     for (const [name, element] of this.#values) {
       setText(element, valueWords(name, row < 0 ? NOT_LOGGED : this.#store.table.lastLogged(name, row)));
     }
   }
 
-  /** @param {(Source & {label: string})[]} sources */
-  #makeReadout(sources) {
+  /**
+   * @param {(Source & {label: string})[]} sources
+   * @param {boolean} smoothed  an average is drawn, too
+   */
+  #makeReadout(sources, smoothed) {
     this.#values.clear();
-    this.#readout.replaceChildren(...sources.map(({ role, name, dashed, label }, i) => {
+    const entries = sources.map(({ role, name, dashed, label }, i) => {
       const value = make("b");
       this.#values.set(name, value);
       const swatch = sources[i - 1]?.role === role && !dashed ? [] : [make("i", { class: `swatch ${role}${dashed ? " dashed" : ""}` })];
       return make("span", {}, ...swatch, label && `${label} `, value);
-    }));
+    });
+    const average = make("span", {}, make("i", { class: "swatch trend" }), `average, ~${MEMORY_STEPS} steps`);
+    this.#readout.replaceChildren(...entries, ...(smoothed ? [average] : []));
   }
 }
 
