@@ -91,3 +91,26 @@ def test_a_zoom_is_in_the_address_a_double_click_ends_it_and_a_chart_becomes_an_
 
     page.get_by_test_id("chart-norm").dblclick(position={"x": 300, "y": 60})
     page.wait_for_function("() => !location.search.includes('steps=')")
+
+
+def test_on_a_phone_a_tap_reads_a_step_and_the_value_in_force_and_more_are_in_reach(make_server, open_page):
+    """A tap pins the crosshair and the readout, one beside the charts frees them; the strip says what is in force."""
+    server = make_server(autostart="charlm")
+    page = open_page(server.url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    wait_for_step(page, 20)
+    page.get_by_text(re.compile(r"^in force: norm, max_norm")).wait_for()
+    bound = in_force(server, "max_norm")
+    assert page.locator("#slider").get_attribute("aria-valuetext") == f"max_norm {bound:g}"
+    assert page.locator("#bound").evaluate("(field) => getComputedStyle(field).fontSize") == "16px"
+    page.locator("#more summary").tap()
+    page.locator("#parameters [name=norm_type]").wait_for()
+    page.locator("#more summary").tap()
+
+    page.get_by_test_id("chart-norm").tap(position={"x": 60, "y": 80})
+    label = page.locator("#norm .crosshair span")
+    label.wait_for()
+    pinned = label.inner_text()
+    wait_for_step(page, server.run()["step"] + 5)
+    assert label.inner_text() == pinned
+    page.locator("#norm h2").tap()
+    label.wait_for(state="hidden")

@@ -122,6 +122,13 @@ test("an empty run makes empty figures", () => {
   }
 });
 
+test("however narrow, a chart has at least two ticks along its steps", () => {
+  for (const range of [[850, 2150], [1, 1000], [4980, 5020]]) {
+    const { x } = frame({ ...scene(6000, {}), range: /** @type {[number, number]} */ (range) }, 90);
+    assert.ok(x.ticks.length >= 2 && x.ticks.length <= 4, `${range}: ${x.ticks.map(({ label }) => label)}`);
+  }
+});
+
 test("changes are marked at the first step that obeyed, labelled where there is room", () => {
   const log = [changed(100, [4, 2]), changed(500, [2, 1]), changed(520, [1, 0.5])];
   const { marks } = frame(scene(1000, {}, "norm", log), WIDTH);

@@ -50,6 +50,9 @@ const PIXELS_PER_CHARACTER = 6;
 /** On both sides of a label. */
 const LABEL_GAP = 12;
 const PIXELS_PER_TICK = 72;
+/** One alone gives no scale. */
+const LEAST_TICKS = 2;
+const MOST_TRIES = 10;
 /** What an average goes back to, about. */
 export const MEMORY_STEPS = 50;
 const LOSS = /(^|[_./-])loss$/;
@@ -303,7 +306,9 @@ export function lossSources(table) {
  */
 export function frame({ abscissa, range, log }, width) {
   const [lo, hi] = range.map(abscissa.at);
-  const ticks = abscissa.ticks(lo, hi, Math.max(2, Math.floor(width / PIXELS_PER_TICK)));
+  let wanted = Math.max(1, Math.floor(width / PIXELS_PER_TICK));
+  let ticks = abscissa.ticks(lo, hi, wanted);
+  while (ticks.length < LEAST_TICKS && wanted < MOST_TRIES) ticks = abscissa.ticks(lo, hi, ++wanted);
   const changes = log.filter((entry) => changesOf(entry) !== null && entry.step >= range[0] && entry.step <= range[1]);
   return { x: { lo, hi, ticks }, marks: marksOf(changes, abscissa, { hi, perPixel: (hi - lo) / width }) };
 }

@@ -173,6 +173,7 @@ export class ControlView {
     this.#fill(this.#bound, bound);
     const value = boundOf(draft, this.#control, rules);
     this.#slider.value = String(this.#toSlider(value));
+    this.#slider.setAttribute("aria-valuetext", Number.isNaN(value) ? (bound ?? "no bound") : `${bound} ${exact(value)}`);
     this.#parameters.show(this.#shownMode, this.#rule);
     for (const [name, field] of this.#parameters.fields) this.#fill(field, name);
     this.#enable();

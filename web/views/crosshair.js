@@ -1,7 +1,10 @@
-/** One crosshair through all charts: where the pointer is on one, the others show the same step. */
+/**
+ * One crosshair through all charts: where the pointer is on one, the others show the same step. A tap puts it there to
+ * stay, until one beside the charts takes it away.
+ */
 
 import { count, elapsed } from "../lib/format.js";
-import { make, setText } from "./dom.js";
+import { make, onClick, setText } from "./dom.js";
 
 /** @typedef {import("../charts.js").Chart} Chart */
 /** @typedef {{element: HTMLElement, chart: Chart}} Target */
@@ -26,16 +29,23 @@ export class Crosshair {
       const label = make("span");
       const line = make("div", { class: "crosshair", hidden: "", "aria-hidden": "true" }, ...(i === 0 ? [label] : []));
       target.element.parentElement?.append(line);
-      target.element.addEventListener("pointermove", (event) => this.#move(target, event));
-      target.element.addEventListener("pointerleave", () => this.#set(NaN));
+      target.element.addEventListener("pointermove", (event) => event.pointerType !== "touch" && this.#move(target, event));
+      target.element.addEventListener("pointerleave", ({ pointerType }) => pointerType !== "touch" && this.#set(NaN));
       return { target, line, label };
+    });
+    onClick(document.documentElement, (event) => {
+      if (event.pointerType !== "touch") return;
+      const tapped = targets.find(({ element }) => event.target instanceof Node && element.contains(event.target));
+      if (tapped) this.#move(tapped, event);
+      else this.#set(NaN);
     });
     store.watch(["pointed"], () => this.#set(store.pointed));
   }
 
   /** Put the lines where the step is now: the charts may have moved on under a pointer at rest. */
   draw() {
-    const { abscissa, view } = this.#store;
+    const { abscissa, view, range } = this.#store;
+    if (this.step < range[0]) this.step = NaN; // the charts have moved on
     const place = abscissa.at(this.step);
     const words = `step ${count(this.step)}${view.unit === "time" ? `, ${elapsed(Math.round(place - abscissa.column[0]))}` : ""}`;
     for (const { target: { element, chart }, line, label } of this.#hairs) {

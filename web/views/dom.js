@@ -1,5 +1,7 @@
 /** Elements found and made with their types; text is always text, never markup. */
 
+const CLICK_PX = 4;
+
 /**
  * The element of a page that must have it.
  * @template {Element} T
@@ -48,4 +50,19 @@ export function icon(path) {
  */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * Tell of clicks, which Plotly keeps to itself; a press that moves on is a zoom, or a finger that scrolls.
+ * @param {HTMLElement} element
+ * @param {(event: PointerEvent) => void} tell
+ */
+export function onClick(element, tell) {
+  element.addEventListener("pointerdown", (down) => {
+    const up = (/** @type {PointerEvent} */ event) => {
+      const moved = Math.hypot(event.clientX - down.clientX, event.clientY - down.clientY);
+      if (event.pointerId === down.pointerId && moved < CLICK_PX) tell(event);
+    };
+    addEventListener("pointerup", up, { capture: true, once: true });
+  }, true);
 }

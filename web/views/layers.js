@@ -6,7 +6,7 @@ import { layerFigure } from "../lib/figures.js";
 import { count, number, percent } from "../lib/format.js";
 import { exponentsHeat, layersHeat, rowNames } from "../lib/heat.js";
 import { arrange, curveOf, SUBJECTS, within, worstLayer } from "../lib/layers.js";
-import { find, make, setText } from "./dom.js";
+import { find, make, onClick, setText } from "./dom.js";
 import { compared, runsOn, sceneOf } from "./plots.js";
 
 /** @typedef {import("../store.js").Store} Store */
@@ -14,7 +14,6 @@ import { compared, runsOn, sceneOf } from "./plots.js";
 /** @typedef {import("../lib/layers.js").Measure} Measure */
 /** @typedef {import("../lib/layers.js").Picture} Picture */
 
-const CLICK_PX = 4;
 const MARGIN = { left: 52, right: 56, top: 6, bottom: 22 };
 /** Between a name and the plotting area, px. */
 const NAME_GAP = 10;
@@ -257,18 +256,4 @@ export function layerCurves(runs, layer, measure) {
  */
 export function layerWords(measure, value) {
   return measure === "shares" ? percent(value) : number(value);
-}
-
-/**
- * Tell of clicks, which Plotly keeps to itself; a press that moves on is a zoom.
- * @param {HTMLElement} element
- * @param {(event: PointerEvent) => void} tell
- */
-function onClick(element, tell) {
-  element.addEventListener("pointerdown", (down) => {
-    const up = (/** @type {PointerEvent} */ event) => {
-      if (Math.hypot(event.clientX - down.clientX, event.clientY - down.clientY) < CLICK_PX) tell(event);
-    };
-    addEventListener("pointerup", up, { capture: true, once: true });
-  }, true);
 }
