@@ -69,6 +69,15 @@ test("a spike does not hold the average of the norm up, on either axis", () => {
   assert.ok(ends[0] < 1.001 && ends[1] === ends[0], String(ends));
 });
 
+test("in layer mode the largest layer's norm joins the chart, over the steps on show at which it is known", () => {
+  const none = new Float64Array(0);
+  const picture = (/** @type {number} */ step, /** @type {number[]} */ ...norms) => ({ step, norms: Float64Array.from(norms), coefs: none, clamped: none, shares: none, exponents: null });
+  const shown = { ...scene(100, { norm: () => 2 }, "layer"), range: /** @type {[number, number]} */ ([10, 100]) };
+  const { lines } = normFigure(shown, WIDTH, true, [picture(5, 9), picture(20, 1, 3, 2), picture(40, NaN, 1), picture(60, 1, 2)]);
+  const { role, x, y } = lines[lines.length - 2];
+  assert.deepEqual([role, [...x], [...y], lines.at(-1)?.role], ["largest", [20, 60], [3, 2], "threshold"]);
+});
+
 test("what an average remembers from before the range does not widen an axis", () => {
   const spiked = { ...scene(1000, { norm: (s) => (s < 40 ? 1e6 : 1), loss: (s) => (s < 40 ? 1e6 : 1) }), range: /** @type {[number, number]} */ ([45, 200]), smooth: true };
   for (const { y, lines } of [normFigure(spiked, WIDTH, false), lossFigure(spiked, WIDTH)]) assert.ok(y.hi <= 2 && lines.at(-1)?.role === "trend", String(y.hi));

@@ -6,6 +6,7 @@
 
 import { changesOf, shortLabel } from "./changes.js";
 import { extremes, gather, nonfinite, span } from "./decimate.js";
+import { largestNorms, within } from "./layers.js";
 import { linearAxis, linearTicks, logAxis, near } from "./scale.js";
 import { smooth } from "./smooth.js";
 import { NOT_LOGGED } from "./wire.js";
@@ -190,13 +191,15 @@ function crossesOf(scene, width, metric) {
  * @param {Scene} scene
  * @param {number} width  px
  * @param {boolean} log
+ * @param {import("./layers.js").Picture[]} [pictures]  of the layers, which in mode layer are what is bounded
  * @returns {Figure}
  */
-export function normFigure(scene, width, log) {
+export function normFigure(scene, width, log, pictures = []) {
   const rows = new Rows(scene, width);
   const threshold = rows.line({ role: "threshold", name: "threshold" }, true);
   const several = scene.runs.length > 0;
   const lines = [...(several ? runLines(scene, width, "norm", true) : ownNorms(rows, scene.mode)), threshold];
+  if (scene.mode === "layer" && !several) lines.splice(-1, 0, largestLayer(scene, pictures));
   const norms = lines.filter(({ role }) => role !== "threshold" && role !== "cut").map(({ y }) => y);
   const values = [...norms, near(threshold.y, norms)];
   const y = log ? logAxis(values) : linearAxis(values, { fromZero: true, wanted: 6 });
@@ -215,6 +218,17 @@ function ownNorms(rows, mode) {
   const lines = [cut, rows.line({ role: "after", name: "clipped_norm" }), before];
   // clip_value bounds elements, not the norm: it is the largest element that it has to be compared with.
   return mode === "value" ? [...lines, rows.line({ role: "largest", name: "max_abs" })] : lines;
+}
+
+/**
+ * The largest layer's norm.
+ * @param {Scene} scene
+ * @param {import("./layers.js").Picture[]} pictures
+ * @returns {Line}
+ */
+function largestLayer({ abscissa, range }, pictures) {
+  const { steps, norms } = largestNorms(within(pictures, range));
+  return { role: "largest", name: "largest layer", x: Float64Array.from(steps, abscissa.at), y: Float64Array.from(norms) };
 }
 
 /**

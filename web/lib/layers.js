@@ -113,6 +113,17 @@ export function within(pictures, [lo, hi]) {
 }
 
 /**
+ * The largest norm of any layer, over the steps at which one is known.
+ * @param {Picture[]} pictures
+ * @returns {{steps: number[], norms: number[]}}
+ */
+export function largestNorms(pictures) {
+  const known = pictures.map(({ step, norms }) => ({ step, norm: norms.reduce((most, norm) => Math.max(most, norm), -Infinity) }));
+  const finite = known.filter(({ norm }) => Number.isFinite(norm));
+  return { steps: finite.map(({ step }) => step), norms: finite.map(({ norm }) => norm) };
+}
+
+/**
  * Layers whose name has all the words, in the model's order or the worst first.
  * @param {string[]} names
  * @param {string} words

@@ -11,6 +11,7 @@ import { make, setText } from "./dom.js";
 
 /** @typedef {import("../store.js").Store} Store */
 
+const GRIP_PX = 24;
 /** Only a bound in these units lies on the norm's axis; a percentile does not. */
 const UNITS = ["gradient norm", "gradient"];
 
@@ -51,13 +52,25 @@ export class HandleView {
     if (!shown) return;
     this.#grip.classList.toggle("edited", draft !== null);
     this.#grip.classList.toggle("locked", locked !== "");
-    const y = this.#plot.offsetTop + this.#chart.yOf(value);
+    const beyond = this.#beyond(value);
+    this.#grip.classList.toggle("beyond", beyond !== "");
+    const y = this.#plot.offsetTop + this.#chart.yOf(value) + (beyond === "↑" ? GRIP_PX / 2 : 0);
     const left = this.#plot.offsetLeft + this.#chart.margin.left;
     this.#grip.style.transform = `translate(${left + this.#chart.width}px, ${y}px) translateY(-50%)`;
     this.#line.style.transform = `translate(${left}px, ${y}px)`;
     this.#line.style.width = `${this.#chart.width}px`;
-    setText(this.#value, number(value));
+    setText(this.#value, `${beyond}${number(value)}`);
     setText(this.#preview, this.#dragging ? this.#foretold(value) : "");
+  }
+
+  /**
+   * An arrow to where a value lies that the axis does not reach.
+   * @param {number} value
+   */
+  #beyond(value) {
+    const [hi, lo] = [0, Infinity].map((px) => this.#chart.valueAt(px));
+    if (value > hi) return "↑";
+    return value > 0 && value < lo ? "↓" : "";
   }
 
   get #mode() {

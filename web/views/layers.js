@@ -110,11 +110,11 @@ export class LayersView {
    */
   read(step) {
     this.#step = step;
-    const { pictures } = this.#store.layers;
     setText(this.#words, this.#whose());
+    const pictures = within(this.#store.layers.pictures, this.#store.range);
     const picture = pictures[nearest(Float64Array.from(pictures, (each) => each.step), Number.isNaN(step) ? Infinity : step)];
     const measure = this.#measure;
-    if (measure === null) return this.#readExponents(picture);
+    if (measure === null) return this.#readExponents(picture, pictures);
     const layer = this.#chosen ?? this.#worstIn(this.#pointed, picture);
     if (!picture || layer === undefined) return setText(this.#readout, "");
     if (this.#name.parentElement !== this.#readout) this.#readout.replaceChildren(this.#name, this.#value);
@@ -228,9 +228,12 @@ export class LayersView {
     setText(this.#note, heat.grid.length ? "" : "No elements were counted in these steps");
   }
 
-  /** @param {Picture | undefined} picture */
-  #readExponents(picture) {
-    const counted = picture?.exponents ?? this.#store.layers.exponents;
+  /**
+   * @param {Picture | undefined} picture
+   * @param {Picture[]} pictures  on show; the newest of them speaks where the elements of this one were not counted
+   */
+  #readExponents(picture, pictures) {
+    const counted = [...pictures, picture].findLast((each) => each?.exponents?.counts.length)?.exponents;
     setText(this.#readout, counted ? lossWords(counted) : "");
   }
 }

@@ -31,7 +31,7 @@ import { find, make, setText } from "./dom.js";
  * @property {import("../charts.js").Margin} margin
  * @property {(scene: Scene, width: number, store: Store) => Figure} figure
  * @property {(store: Store) => (Source & {label: string})[]} readout  the columns whose values its heading shows
- * @property {boolean} [averaged]  there is an average of it to draw
+ * @property {(store: Store) => {role: string, label: string}[]} [computed]  lines that no column holds
  */
 
 const MARGIN = { left: 52, right: 28, top: 6, bottom: 22 };
@@ -41,13 +41,13 @@ const PLOTS = [
   {
     id: "norm",
     margin: { ...MARGIN, right: 92 },
-    averaged: true,
-    figure: (scene, width, store) => normFigure(scene, width, store.view.log),
+    computed: (store) => [...(store.run?.control.mode === "layer" ? [{ role: "largest", label: "max layer" }] : []), ...averages(store)],
+    figure: (scene, width, store) => normFigure(scene, width, store.view.log, store.layers.pictures),
     readout: (store) => [
       { role: "before", name: "norm", label: "before" },
       { role: "after", name: "clipped_norm", label: "after" },
       ...(store.run?.control.mode === "value" ? [{ role: /** @type {const} */ ("largest"), name: "max_abs", label: "max |g|" }] : []),
-      { role: "threshold", name: "threshold", label: "threshold" },
+      { role: "threshold", name: "threshold", label: store.run?.control.mode === "layer" ? "layer threshold" : "threshold" },
     ],
   },
   { id: "coef", margin: MARGIN, figure: coefFigure, readout: () => [{ role: "coef", name: "coef", label: "" }] },
@@ -61,10 +61,15 @@ const PLOTS = [
     id: "loss",
     margin: MARGIN,
     figure: lossFigure,
-    averaged: true,
+    computed: averages,
     readout: ({ table }) => lossSources(table).map((source) => ({ ...source, label: source.name === "loss" ? "" : source.name })),
   },
 ];
+
+/** @param {Store} store */
+function averages({ view }) {
+  return view.smooth ? [{ role: "trend", label: `average, ~${MEMORY_STEPS} steps` }] : [];
+}
 
 /**
  * What the charts show now.
@@ -149,9 +154,9 @@ export class PlotView {
    */
   read(row) {
     const sources = drawn(this.#plot.readout(this.#store), this.#store);
-    const smoothed = Boolean(this.#plot.averaged) && this.#store.view.smooth && this.#store.overlay.runs.length === 0;
-    const shown = [...sources.map(({ role, name }) => `${role} ${name}`), smoothed].join();
-    if (shown !== this.#shown) this.#makeReadout(sources, smoothed);
+    const computed = this.#store.overlay.runs.length ? [] : (this.#plot.computed?.(this.#store) ?? []);
+    const shown = [...sources, ...computed].map(({ role, label }) => `${role} ${label}`).join();
+    if (shown !== this.#shown) this.#makeReadout(sources, computed);
     this.#shown = shown;
     for (const [name, element] of this.#values) {
       setText(element, valueWords(name, row < 0 ? NOT_LOGGED : this.#store.table.lastLogged(name, row)));
@@ -160,9 +165,9 @@ export class PlotView {
 
   /**
    * @param {(Source & {label: string})[]} sources
-   * @param {boolean} smoothed  an average is drawn, too
+   * @param {{role: string, label: string}[]} computed
    */
-  #makeReadout(sources, smoothed) {
+  #makeReadout(sources, computed) {
     this.#values.clear();
     const entries = sources.map(({ role, name, dashed, label }, i) => {
       const value = make("b");
@@ -170,8 +175,8 @@ export class PlotView {
       const swatch = sources[i - 1]?.role === role && !dashed ? [] : [make("i", { class: `swatch ${role}${dashed ? " dashed" : ""}` })];
       return make("span", {}, ...swatch, label && `${label} `, value);
     });
-    const average = make("span", {}, make("i", { class: "swatch trend" }), `average, ~${MEMORY_STEPS} steps`);
-    this.#readout.replaceChildren(...entries, ...(smoothed ? [average] : []));
+    const further = computed.map(({ role, label }) => make("span", {}, make("i", { class: `swatch ${role}` }), label));
+    this.#readout.replaceChildren(...entries, ...further);
   }
 }
 

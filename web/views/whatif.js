@@ -15,6 +15,8 @@ import { compared } from "./plots.js";
 
 const SUGGESTIONS = ["p50", "p90", "p99", "knee"];
 const PIXELS_PER_TICK = 56;
+/** What each mode bounds by itself that does not go by the global norm. @type {{[mode: string]: string}} */
+const EACH = { layer: "parameter", agc: "output unit", adagc: "parameter" };
 
 export class WhatIfView {
   #store;
@@ -193,7 +195,7 @@ export class WhatIfView {
   /** @param {Foresight} whatif */
   #details(whatif) {
     const { draft, run, rules, layers } = this.#store;
-    if (!this.#fixed) return `The curve is left out: ${this.#mode} bounds tensors, not the global norm`;
+    if (!this.#fixed) return `No curve: ${this.#mode} bounds each ${EACH[this.#mode] ?? "tensor"} by itself`;
     if (!Number.isNaN(this.#pointed)) return effectWords(whatif, layers.exponents, this.#pointed, true);
     const bound = boundOf(draft, run?.control ?? {}, rules);
     if (this.#compared) return Number.isNaN(bound) ? "" : effectWords(whatif, layers.exponents, bound, false);
