@@ -11,7 +11,8 @@ The server, the trainers, the viewers and the browser are processes of their own
 - fleet: 100 trainers at 50 steps/s each; how many steps they logged in a second, how many of them are missing on the
   disk afterwards, and how long after the last one the server had all.
 - viewers: 1,000 of them at 10 messages a second; from the moment a message's row is sent by the trainer to the moment
-  a viewer has it. Then the same with one more viewer, which has stopped reading.
+  a viewer has it, and what each costs the server in CPU time. Then the same with one more viewer, which has stopped
+  reading.
 - page: from the time that a step carries to the end of the first frame that shows it, in Chromium, at 50 steps/s.
 - memory, with --minutes: the fleet at full rate and a page that watches one of its trainers; how much the server's
   resident memory and the page's heap (without garbage) grow a minute, after the first sixth of the time.
@@ -29,7 +30,7 @@ from typing import Any
 import torch
 from audience import Audience, stalled
 from fleet import Fleet
-from served import URL, check_stored, get, rss_mb, served
+from served import URL, check_stored, cpu_s, get, rss_mb, served
 from torch import nn
 from websockets.sync.client import ClientConnection, connect
 from witness import latencies_ms, witness
@@ -66,9 +67,11 @@ def main(quick: bool, minutes: float) -> None:
     """Measure, print a table, and one line of JSON."""
     torch.set_num_threads(1)
     result: dict[str, float] = {}
-    for measure in (measure_log, measure_attached, measure_ingest, measure_fleet, measure_viewers, measure_page):
+    for measure in (measure_log, measure_attached, measure_ingest, measure_fleet, measure_page):
         with served():
             result |= measure(quick)
+    with served() as server:
+        result |= measure_viewers(server, quick)
     if minutes:
         with served() as server:
             result |= measure_memory(server, minutes)
@@ -142,25 +145,28 @@ def measure_fleet(quick: bool) -> dict[str, float]:
     }
 
 
-def measure_viewers(quick: bool) -> dict[str, float]:
+def measure_viewers(server: int, quick: bool) -> dict[str, float]:
     """How long messages take to a thousand viewers, without and with one that does not read."""
     seconds = 3 if quick else 20
     with connect(URL.replace("http", "ws", 1) + "/ws/train", compression=None, proxy=None) as socket:
         feed = Feed(socket)
         feed.send(rows=2000)  # so that snapshots are large, and a viewer that reads none of them is soon stuck
-        audience = Audience(URL, feed.run, VIEWERS)
-        feed.send_for(seconds)
-        alone = audience.latencies_ms()
-        with stalled(URL, feed.run):
+
+        def watched(name: str) -> dict[str, float]:
             audience = Audience(URL, feed.run, VIEWERS)
+            before_s = cpu_s(server)
             feed.send_for(seconds)
-            beside = audience.latencies_ms()
-    return {
-        "viewers_messages_per_s": len(alone) / VIEWERS / seconds,
-        **spread("viewers_ms", alone),
-        "viewers_beside_stalled_messages_per_s": len(beside) / VIEWERS / seconds,
-        **spread("viewers_beside_stalled_ms", beside),
-    }
+            took_s = cpu_s(server) - before_s
+            ways_ms = audience.latencies_ms()
+            return {
+                f"{name}_messages_per_s": len(ways_ms) / VIEWERS / seconds,
+                f"{name}_server_us": took_s / len(ways_ms) * 1e6,
+                **spread(f"{name}_ms", ways_ms),
+            }
+
+        result = watched("viewers")
+        with stalled(URL, feed.run):
+            return result | watched("viewers_beside_stalled")
 
 
 def measure_page(quick: bool) -> dict[str, float]:

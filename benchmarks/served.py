@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PORT = 8499
+PORT = int(os.environ.get("CLIPCORE_PORT", "8499"))
 URL = f"http://127.0.0.1:{PORT}"
 KEEP_RUNS = 10_000  # more than any benchmark makes
 
@@ -53,3 +53,9 @@ def rss_mb(pid: int) -> float:
     """Memory that a process holds, MB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time that a process has taken, s."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
