@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from server.metrics import DROPPED
+from server.patience import Patience
 from server.protocol import Error, Message
 from server.wording import mistake_line
 
@@ -39,6 +40,7 @@ class Peer:
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
+        self._patience = Patience(SEND_TIMEOUT_S)
         self.name = f"{socket.client.host}:{socket.client.port}" if socket.client else "somebody"
 
     async def send(self, message: Message | str) -> None:
@@ -49,8 +51,7 @@ class Peer:
         """
         text = message if isinstance(message, str) else message.model_dump_json()
         try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._send(text)
+            await self._patience.wait(self._send(text))
         except TimeoutError:
             DROPPED.inc()
             log.warning("%s has read nothing for %.0f s and is given up", self.name, SEND_TIMEOUT_S)
