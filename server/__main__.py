@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from server import logs
 from server.changes import ChangeLog
 from server.client import Client, RequestError
-from server.serving import ListenError, Server, listen
+from server.serving import ListenError, Server, listen, make_collections_rare
 from server.settings import PREFIX, Settings
 from server.store import Store
 from server.wording import mistake_line
@@ -55,7 +55,9 @@ def serve(host: str | None, port: int | None) -> None:
         _check_autostart(settings)
         with closing(Store(settings.database)) as store:
             settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-            Server(create_app(settings, store), settings).run([listener])
+            server = Server(create_app(settings, store), settings)
+            make_collections_rare()
+            server.run([listener])
 
 
 @main.command()

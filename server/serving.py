@@ -1,6 +1,7 @@
 """The application on a socket: started with one clear line, ended within 5 s with nothing lost."""
 
 import errno
+import gc
 import signal
 import socket
 import sys
@@ -16,6 +17,8 @@ from server.settings import Settings
 MAX_MESSAGE_BYTES = 8 * 2**20
 #: For connections to end after SIGTERM; workers have had their time before.
 CLOSING_TIMEOUT_S = 2
+#: New objects before the garbage collector looks at them; Python's default is 700.
+YOUNG_OBJECTS = 10_000
 
 
 class ListenError(Exception):
@@ -44,6 +47,17 @@ def listen(settings: Settings) -> socket.socket:
         # Who has been given up may still be owed megabytes; a connection that nobody reads would hold them for ever.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2 * SEND_TIMEOUT_S * 1000))
     return listener
+
+
+def make_collections_rare() -> None:
+    """Let the garbage collector stop the server seldom: a full collection takes 0.2 s with a thousand viewers.
+
+    What is loaded by now stays for good, so it is not looked at again. And nearly all that comes later is freed without
+    the collector's help.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 class Server(uvicorn.Server):

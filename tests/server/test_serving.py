@@ -1,15 +1,17 @@
-"""The listening socket, and how the server ends."""
+"""The listening socket, the garbage collector, and how the server ends."""
 
+import gc
 import socket
 import sys
 import time
+import weakref
 from contextlib import closing
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from server.peer import SEND_TIMEOUT_S
-from server.serving import listen
+from server.serving import listen, make_collections_rare
 from server.settings import Settings
 from tests.server.site import steps
 from tests.server.test_viewer import stalled_viewer
@@ -21,6 +23,27 @@ def test_answers_leave_at_once():
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_collector_leaves_what_is_loaded_alone():
+    """It looks only at what has come since, and what of that is garbage it still finds."""
+
+    class Knot:
+        def __init__(self):
+            self.itself = self
+
+    thresholds, loaded = gc.get_threshold(), gc.get_freeze_count()
+    try:
+        make_collections_rare()
+        assert gc.get_freeze_count() > loaded
+        assert gc.get_threshold()[0] > thresholds[0]
+        knot = weakref.ref(Knot())
+        assert knot() is not None
+        gc.collect()
+        assert knot() is None
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 def test_the_server_ends_within_5_s_whoever_is_attached(site):
