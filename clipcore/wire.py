@@ -42,7 +42,7 @@ def _spelled(value: Any) -> Any:
 
 def layers_message(record: Record, every: int) -> dict[str, Any]:
     """Per-parameter numbers of a step that has them; one block of elements in `every` was counted by exponent."""
-    norm, coef, clamped = record.layers or ((), (), ())
+    norm, coef, clamped = (numbers[:MAX_LAYERS] for numbers in record.layers or ([], [], []))
     return {
         "type": "layers",
         "step": record.step,

@@ -40,6 +40,13 @@ def test_layers_without_any_element_still_make_a_message():
     protocol.from_trainer.validate_json(encode(message))
 
 
+def test_layers_beyond_what_the_server_takes_stay_behind():
+    """A model of more parameters is shown up to there, rather than refused."""
+    numbers = [1.0] * (MAX_LAYERS + 1)
+    message = layers_message(Record(1, 1.0, "norm", {}, (numbers, numbers, numbers), None), every=64)
+    assert len(protocol.from_trainer.validate_json(encode(message)).norm) == MAX_LAYERS
+
+
 def test_both_sides_agree_on_version_and_limits():
     """The trainer's constants are the server's."""
     assert (VERSION, MAX_METRICS, MAX_LAYERS) == (protocol.VERSION, protocol.MAX_METRICS, protocol.MAX_LAYERS)
