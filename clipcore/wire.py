@@ -15,14 +15,18 @@ MAX_LAYERS = 10_000
 
 
 def encode(message: Mapping[str, Any]) -> str:
-    """The message as JSON text; NaN, Infinity and -Infinity are those strings, what JSON does not know is its str."""
+    """The message as JSON text; NaN, Infinity and -Infinity are those strings, what JSON does not know is its str.
+
+    Half a surrogate pair, as in names of files that are no UTF-8, is a question mark: the server would not take it.
+    """
     try:
-        return _dumps(message)
+        text = _dumps(message)
     except ValueError:
-        return _dumps(_spelled(message))
+        text = _dumps(_spelled(message))
+    return text.encode(errors="replace").decode()
 
 
-_dumps = partial(json.dumps, allow_nan=False, separators=(",", ":"), default=str)
+_dumps = partial(json.dumps, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def decode_number(value: Any) -> Any:

@@ -52,6 +52,12 @@ def test_both_sides_agree_on_version_and_limits():
     assert (VERSION, MAX_METRICS, MAX_LAYERS) == (protocol.VERSION, protocol.MAX_METRICS, protocol.MAX_LAYERS)
 
 
+def test_what_is_no_text_is_replaced():
+    """Half a surrogate pair, of a file name that is no UTF-8, would make the server refuse the whole message."""
+    text = encode({"type": "error", "reason": "no \udcff.py, but \u00e9 and \U0001f600"})
+    assert protocol.to_trainer.validate_json(text).reason == "no ?.py, but \u00e9 and \U0001f600"
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
