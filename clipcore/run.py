@@ -9,7 +9,6 @@ on the wire, training goes on.
 """
 
 import atexit
-import json
 import logging
 import os
 import re
@@ -34,7 +33,19 @@ from clipcore.outbox import Outbox
 from clipcore.recorder import MetricError, Recorder
 from clipcore.settings import Update
 from clipcore.stats import COLUMNS, ClipStats
-from clipcore.wire import MAX_LAYERS, MAX_METRICS, VERSION, decode_number, encode, layers_message, websocket_url
+from clipcore.wire import (
+    MAX_LAYERS,
+    MAX_METRICS,
+    MAX_NAME,
+    MAX_OBJECT_BYTES,
+    MAX_OBJECT_DEPTH,
+    MAX_TEXT,
+    VERSION,
+    decode_number,
+    fitting,
+    layers_message,
+    websocket_url,
+)
 
 log = logging.getLogger("clipcore")
 
@@ -66,7 +77,8 @@ def connect(
         name: what the page calls the run; the script's file name when not given.
         url: the server, `http(s)://host:port[/path]`; else the environment's CLIPCORE_URL, else http://127.0.0.1:8420.
         token: the server's token if it asks for one; else the environment's CLIPCORE_TOKEN.
-        config: what to remember with the run; values that JSON does not know are kept as their `str`.
+        config: what to remember with the run; values that JSON does not know are kept as their `str`. What does not fit
+            into 64 KiB is left out, the largest values first, and the log says so.
 
     Returns:
         The run: a context manager that ends as "finished", or as "failed" with the traceback.
@@ -93,8 +105,9 @@ class Run:
     def __init__(self, clipper: Clipper, *, name: str, url: str, token: str | None, config: Mapping[str, Any]) -> None:
         self.id = os.environ.get("CLIPCORE_RUN_ID") or uuid.uuid4().hex[:12]
         self._clipper = clipper
-        self._name = name[:200]
-        self._config = json.loads(encode({str(key): value for key, value in config.items()}))
+        self._name = name[:MAX_NAME]
+        self._said: set[str] = set()
+        self._config = self._fitting("config", {str(key): value for key, value in config.items()})
         self._started = time.time()
         self._recorder = Recorder()
         self._collecting = threading.Lock()  # the recorder has one reader at a time
@@ -102,7 +115,6 @@ class Run:
         self._gate = Gate(self._obeyed)
         self._announcements = Announcements(self._applied)
         self._known_metrics: set[str] = set()
-        self._said: set[str] = set()
         self._step = 0
         self._layers_due = 0.0
         self._over = False
@@ -166,7 +178,7 @@ class Run:
         self._gate.open()
         with self._collecting:
             self._outbox.add_rows(self._recorder.flush(timeout_s))
-        self._outbox.add_note("finish", time=time.time(), state=state, reason=reason[-100_000:])
+        self._outbox.add_note("finish", time=time.time(), state=state, reason=reason[-MAX_TEXT:])
         if not self._link.close(max(0.0, deadline - time.monotonic())):
             rows = self._outbox.pending_rows
             log.warning("run %s: the server did not take %s", self.id, f"the last {rows} steps" if rows else "its end")
@@ -226,7 +238,7 @@ class Run:
         return {name: value for name, value in metrics.items() if name in self._known_metrics}
 
     def _obeyed(self, command_id: str, command: str) -> None:
-        self._note_applied(command_id, step=self._step, config=self._clipper.config, command=command)
+        self._note_applied(command_id, self._step, self._clipper.config, command=command)
         self._tell_state()
 
     def _tell_state(self) -> None:
@@ -242,9 +254,9 @@ class Run:
             "run": self.id,
             "name": self._name,
             "config": self._config,
-            "control": self._clipper.config,
-            "knobs": {knob.name: knob.schema() for knob in self._clipper.knobs},
-            "layers": [name[:200] for name in self._clipper.names[:MAX_LAYERS]],
+            "control": self._fitting("control", self._clipper.config),
+            "knobs": self._fitting("knobs", {knob.name: knob.schema() for knob in self._clipper.knobs}),
+            "layers": [name[:MAX_NAME] for name in self._clipper.names[:MAX_LAYERS]],
             "sizes": self._clipper.sizes[:MAX_LAYERS],
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -273,15 +285,41 @@ class Run:
                 patch = {name: decode_number(value) for name, value in message["patch"].items()}
                 self._announcements.expect(message["id"], lambda: self._clipper.update(**patch))
         except Exception as error:  # noqa: BLE001  whoever asked gets an answer, and the link lives on
-            self._outbox.add_note("rejected", id=message["id"], time=time.time(), reason=str(error))
+            self._outbox.add_note("rejected", id=message["id"], time=time.time(), reason=str(error)[:MAX_TEXT])
 
     # --- called on either ---
 
     def _applied(self, control_id: str | None, update: Update) -> None:
-        self._note_applied(control_id, step=update.step, config=update.config, changes=update.changes)
+        self._note_applied(control_id, update.step, update.config, changes=update.changes)
 
-    def _note_applied(self, control_id: str | None, **what: Any) -> None:
-        self._outbox.add_note("applied", id=control_id, time=time.time(), **{"changes": {}, "command": None, **what})
+    def _note_applied(
+        self,
+        control_id: str | None,
+        step: int | None,
+        config: Mapping[str, Any] | None,
+        *,
+        changes: Mapping[str, Any] | None = None,
+        command: str | None = None,
+    ) -> None:
+        self._outbox.add_note(
+            "applied",
+            id=control_id,
+            step=step,
+            time=time.time(),
+            config=self._fitting("control", config or {}),
+            changes=self._fitting("changes", changes or {}),
+            command=command,
+        )
+
+    def _fitting(self, what: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that the server takes; say once which others are left out, and why."""
+        kept = fitting(fields)
+        if left_out := [name for name in fields if name not in kept]:
+            self._say(
+                f"the server is told {what} without {', '.join(map(repr, left_out))[:200]}: it takes at most "
+                f"{MAX_OBJECT_BYTES:,} bytes of JSON, nested at most {MAX_OBJECT_DEPTH} levels deep"
+            )
+        return kept
 
     def _say(self, sentence: str) -> None:
         """Warn, once for each different sentence and not without end."""

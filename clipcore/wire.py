@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -12,6 +13,10 @@ from clipcore.recorder import Record
 VERSION = 1
 MAX_METRICS = 64  # numeric columns of a batch
 MAX_LAYERS = 10_000
+MAX_NAME = 200
+MAX_TEXT = 100_000
+MAX_OBJECT_BYTES = 65_536  # as JSON, of an object with fields of any name
+MAX_OBJECT_DEPTH = 32
 
 
 def encode(message: Mapping[str, Any]) -> str:
@@ -27,6 +32,37 @@ def encode(message: Mapping[str, Any]) -> str:
 
 
 _dumps = partial(json.dumps, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def fitting(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as JSON knows them, without those for which an object on the wire has no room: the largest.
+
+    Left out is also what is nested too deep, and what cannot be written at all.
+
+    >>> fitting({"lr": 0.1, "vocabulary": ["a"] * 100_000, "shape": torch.Size([2, 3])})
+    {'lr': 0.1, 'shape': [2, 3]}
+    """
+    written: dict[str, Any] = {}
+    sizes: dict[str, int] = {}
+    for name, value in fields.items():
+        with suppress(Exception):  # RecursionError when it contains itself, and whatever somebody's str() may raise
+            text = encode({name: value})
+            (known,) = json.loads(text).values()
+            if not _is_deeper(known, MAX_OBJECT_DEPTH - 1):
+                written[name], sizes[name] = known, len(text.encode())
+    room = MAX_OBJECT_BYTES
+    for name in sorted(sizes, key=sizes.__getitem__):
+        room -= sizes[name]
+        if room < 0:
+            del written[name]
+    return written
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
 
 
 def decode_number(value: Any) -> Any:

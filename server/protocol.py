@@ -16,10 +16,20 @@ rise but may have gaps: rows gave way because the server was away for too long.
 One example of every message lives in `tests/fixtures/messages.json`, read by the tests of both sides.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    TypeAdapter,
+    model_validator,
+)
 
 VERSION = 1
 
@@ -46,10 +56,35 @@ MAX_ROWS = 4096
 MAX_METRICS = 64
 MAX_LAYERS = 10_000
 MAX_KNOBS = 32
+MAX_NAME = 200
+MAX_TEXT = 100_000
+#: Of an object with fields of any name: what a run remembers, a patch, the data of an event.
+MAX_OBJECT_BYTES = 65_536
+MAX_OBJECT_DEPTH = 32
+
+AnyObject = TypeVar("AnyObject", bound=Mapping[str, Any])
+
+
+def bounded(value: AnyObject) -> AnyObject:
+    """The object; a ValueError when it is too large or nested too deep."""
+    if _is_deeper(value, MAX_OBJECT_DEPTH):
+        raise ValueError(f"must be nested at most {MAX_OBJECT_DEPTH} levels deep, got more")
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > MAX_OBJECT_BYTES:
+        raise ValueError(f"must have at most {MAX_OBJECT_BYTES:,} bytes as JSON, got {size:,}")
+    return value
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list | tuple):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
+
 
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Text = Annotated[str, StringConstraints(max_length=100_000)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 ControlId = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_./-]{0,63}$")]
 MAX_COUNT = 2**53 - 1  # the largest integer that JavaScript holds exactly; SQLite ends at 2**63 - 1
@@ -57,8 +92,11 @@ Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Ordinal = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Time = Annotated[float, Field(ge=0, le=8.64e12, allow_inf_nan=False)]  # unix s; JavaScript's Date ends there
 Mode = Annotated[str, StringConstraints(max_length=64)]
-Patch = dict[str, JsonValue]
+Object = Annotated[dict[str, JsonValue], AfterValidator(bounded)]
+Patch = Object
 Schema = dict[str, JsonValue]
+Knobs = Annotated[dict[Name, Schema], Field(max_length=MAX_KNOBS), AfterValidator(bounded)]
+Changes = Annotated[dict[str, tuple[JsonValue, JsonValue]], AfterValidator(bounded)]  # name -> (before, after)
 State = Literal["starting", "running", "paused", "disconnected", "finished", "stopped", "failed"]
 Command = Literal["pause", "resume", "step", "stop"]
 
@@ -125,9 +163,9 @@ class Hello(Message):
     version: int
     run: RunId
     name: Name
-    config: dict[str, JsonValue] = {}  # whatever the user wants to remember with the run
+    config: Object = {}  # whatever the user wants to remember with the run
     control: Patch  # the clipper's effective configuration
-    knobs: dict[Name, Schema] = Field(default={}, max_length=MAX_KNOBS)  # what `control` holds beside the clipping
+    knobs: Knobs = {}  # what `control` holds beside the clipping
     layers: list[Name] = Field(default=[], max_length=MAX_LAYERS)
     sizes: list[Count] = Field(default=[], max_length=MAX_LAYERS)  # elements of each layer
     host: Annotated[str, StringConstraints(max_length=255)] = ""
@@ -170,7 +208,7 @@ class Applied(Message):
     step: Count
     time: Time
     config: Patch  # the whole effective configuration
-    changes: dict[str, tuple[JsonValue, JsonValue]] = {}  # parameter -> (before, after)
+    changes: Changes = {}  # what the patch has changed
     command: Command | None = None
 
 
@@ -193,7 +231,7 @@ class Event(Message):
     time: Time
     kind: Literal["state", "note", "warning"]
     text: Text = ""
-    data: dict[str, JsonValue] = {}
+    data: Object = {}
 
 
 class LoopState(Message):
@@ -294,7 +332,7 @@ class RunInfo(Message):
     commands: bool = False  # its loop obeys pause, resume, step and stop
     workload: str | None = None  # a built-in workload of this server's worker
     config: dict[str, JsonValue] = {}
-    control: Patch = {}  # the clipper's effective configuration
+    control: dict[str, JsonValue] = {}  # the clipper's effective configuration
     knobs: dict[str, Schema] = {}  # numbers of the training in `control`, beside the clipping: name -> JSON Schema
     layers: list[str] = []
     sizes: list[int] = []  # elements of each layer
@@ -364,7 +402,7 @@ class ViewApplied(Message):
     run: RunId
     id: ControlId
     step: Count
-    config: Patch
+    config: dict[str, JsonValue]
 
 
 class ViewRejected(Message):

@@ -124,6 +124,35 @@ def test_the_trainer_introduces_itself(server, trainer):
     assert server.headers["Authorization"] == "Bearer s3cret"
 
 
+def test_what_the_server_would_not_take_is_left_out_and_said_once(server, caplog):
+    """A description that is too large costs the run nothing but its largest fields, also in what a change announces."""
+    parameter = torch.nn.Parameter(torch.ones(4, 1))
+    knob = clipcore.Knob("lr", 0.1, "learning rate")
+    loud = clipcore.Knob("momentum", 0.9, "m" * 70_000)
+    clipper = clipcore.Clipper([parameter], mode="agc", exclude=["0"] * 20_000, knobs=[knob, loud])
+    run = clipcore.connect(clipper, url=server.url, config={"vocabulary": ["token"] * 20_000, "lr": 0.1})
+    server.wait_for("hello")
+    server.socket.close()
+    hello = server.wait_for("hello", count=2)[-1]
+    assert hello["config"] == {"lr": 0.1}
+    assert list(hello["knobs"]) == ["lr"]
+    assert hello["control"] == {name: value for name, value in clipper.config.items() if name != "exclude"}
+    clipper.update(mode="norm")
+    parameter.grad = torch.ones(4, 1)
+    run.log(clipper.clip_())
+    (applied,) = server.wait_for("applied")
+    assert applied["config"]["mode"] == "norm"
+    assert "exclude" not in applied["changes"]
+    run.finish(timeout_s=1)
+    left_out = [record.getMessage() for record in caplog.records if "without" in record.getMessage()]
+    assert [sentence.partition(":")[0] for sentence in left_out] == [
+        "the server is told config without 'vocabulary'",
+        "the server is told control without 'exclude'",
+        "the server is told knobs without 'momentum'",
+        "the server is told changes without 'exclude'",
+    ]
+
+
 def test_the_token_is_never_logged(server, caplog):
     """Not even where a script lets everything be logged, the handshake's headers included."""
     caplog.set_level(logging.DEBUG)
@@ -377,6 +406,16 @@ def test_a_control_that_fails_unforeseen_is_rejected_all_the_same(server, traine
     server.send(type="control", id="c2", run=None, patch={"mode": "zclip", "warmup": 10**400})
     assert [rejected["id"] for rejected in server.wait_for("rejected", count=2)] == ["c1", "c2"]
     assert len(server.of("hello")) == 1
+
+
+def test_a_long_complaint_is_cut(server, trainer):
+    """What was asked for is quoted only as far as the server takes the answer."""
+    trainer.step()
+    server.wait_for("steps")
+    server.send(type="control", id="c1", run=None, patch={"max_norm": "x" * 200_000})
+    (rejected,) = server.wait_for("rejected")
+    assert "max_norm must be a number" in rejected["reason"]
+    assert len(rejected["reason"]) == 100_000
 
 
 def test_log_swallows_what_is_not_stats(trainer, caplog):

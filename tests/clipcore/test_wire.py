@@ -6,8 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipcore import knobs, wire
 from clipcore.recorder import Record
-from clipcore.wire import MAX_LAYERS, MAX_METRICS, VERSION, decode_number, encode, layers_message, websocket_url
+from clipcore.wire import (
+    MAX_LAYERS,
+    MAX_OBJECT_BYTES,
+    MAX_OBJECT_DEPTH,
+    decode_number,
+    encode,
+    fitting,
+    layers_message,
+    websocket_url,
+)
 from server import protocol
 
 
@@ -48,14 +58,74 @@ def test_layers_beyond_what_the_server_takes_stay_behind():
 
 
 def test_both_sides_agree_on_version_and_limits():
-    """The trainer's constants are the server's."""
-    assert (VERSION, MAX_METRICS, MAX_LAYERS) == (protocol.VERSION, protocol.MAX_METRICS, protocol.MAX_LAYERS)
+    """Each constant of the trainer's is one of the server's, which may import nothing of the trainer's side."""
+    limits = {"VERSION": wire.VERSION, "MAX_KNOBS": knobs.MAX_KNOBS}
+    limits |= {name: value for name, value in vars(wire).items() if name.startswith("MAX_")}
+    assert limits == {name: getattr(protocol, name) for name in limits}
 
 
 def test_what_is_no_text_is_replaced():
     """Half a surrogate pair, of a file name that is no UTF-8, would make the server refuse the whole message."""
     text = encode({"type": "error", "reason": "no \udcff.py, but \u00e9 and \U0001f600"})
     assert protocol.to_trainer.validate_json(text).reason == "no ?.py, but \u00e9 and \U0001f600"
+
+
+def nested(levels):
+    """An object that deep, itself counted."""
+    value = 1
+    for _ in range(levels):
+        value = {"in": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"a": "x" * (MAX_OBJECT_BYTES - 8)},
+        {"a": "\u00e9" * ((MAX_OBJECT_BYTES - 8) // 2)},
+        {"a": "\0" * 10_000},
+        {"a": [1e22, 1e-7, 0.1 + 0.2] * 1000},
+        {"a": list(range(5000)), "b": list(range(5000))},
+        nested(MAX_OBJECT_DEPTH),
+        {},
+    ],
+)
+def test_what_fits_is_sent_and_taken_whole(fields):
+    """Up to the very last byte and level both sides count alike."""
+    assert fitting(fields) == fields
+    assert protocol.bounded(fields) == fields
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * (MAX_OBJECT_BYTES - 7), nested(MAX_OBJECT_DEPTH), list(range(20_000))],
+    ids=["long", "deep", "wide"],
+)
+def test_what_does_not_fit_is_left_out_and_would_be_refused(value):
+    """The field goes, the others stay."""
+    with pytest.raises(ValueError, match=r"must (have|be nested) at most"):
+        protocol.bounded({"a": value})
+    assert fitting({"lr": 0.1, "a": value, "name": "b"}) == {"lr": 0.1, "name": "b"}
+
+
+def test_the_largest_give_way():
+    """Of fields that each fit, as many stay as fit together, in the order that they had."""
+    fields = {f"f{n}": "x" * n * 10_000 for n in (3, 1, 4, 2)}
+    kept = fitting(fields)
+    assert list(kept) == ["f3", "f1", "f2"]
+    protocol.bounded(kept)
+
+
+def test_what_cannot_be_written_is_left_out():
+    """Whatever is in a script's configuration, describing the run raises nothing."""
+
+    class Silent:
+        def __str__(self):
+            raise ZeroDivisionError
+
+    endless = []
+    endless.append(endless)
+    assert fitting({"a": endless, "b": Silent(), "c": {(1, 2): 3}, "d": nested(5000), "e": 1}) == {"e": 1}
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,8 @@ def test_trainers_do_not_disturb_each_other(site):
         (steps(1, 2), "expected hello first, got steps"),
         (hello(version=2), "version 1 of the wire, the trainer version 2: install the same clipcore"),
         (hello(run="no/slash"), "run"),
+        (hello(config={"a": "x" * 70_000}), "hello.config: must have at most 65,536 bytes as JSON, got 70,008"),
+        (hello(knobs={"lr": {"description": "x" * 70_000}}), "hello.knobs: must have at most 65,536 bytes"),
         ({"type": "what"}, "what"),
     ],
 )
@@ -178,6 +180,9 @@ def test_silence_is_no_introduction(site, monkeypatch):
         (hello(), "hello only once"),
         (steps(1, 2, norm=[1.0]), "'norm' has 1 rows where step has 2"),
         ({**steps(1, 1), "seq": -1}, "seq"),
+        (note(1, data={"a": "x" * 70_000}), "event.data: must have at most 65,536 bytes as JSON, got 70,008"),
+        (note(1, "applied", step=1, config={"a": "x" * 70_000}), "applied.config: must have at most 65,536 bytes"),
+        (note(1, "applied", step=1, config={}, changes={"a": [1, "x" * 70_000]}), "applied.changes: must have at most"),
         ({"type": "steps", "seq": 1, "columns": {"step": [0] * (MAX_ROWS + 1)}}, str(MAX_ROWS)),
         (note(1, kind="state", data={"state": "dancing"}), "event.data.state: Input should be 'running' or 'paused'"),
     ],

@@ -170,7 +170,19 @@ def test_an_unknown_run_is_an_error_and_the_page_may_go_on(site):
     assert viewer.subscribe("r1")["run"]["id"] == "r1"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"type": "steps"}', '{"type": "subscribe", "since": -1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"type": "steps"}',
+        '{"type": "subscribe", "since": -1}',
+        json.dumps({"type": "control", "id": "c1", "patch": {"exclude": "x" * 70_000}}),
+        '{"type": "control", "id": "c1", "patch": {"a": ' + "[" * 40 + "]" * 40 + "}}",
+    ],
+    ids=range(7),
+)
 def test_nonsense_is_answered_and_the_page_may_go_on(site, text):
     """A message that cannot be read is answered with a sentence; the connection stays."""
     viewer = site.viewer()

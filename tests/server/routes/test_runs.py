@@ -282,15 +282,25 @@ def test_without_a_trainer_a_control_is_409(history):
     [
         ("/short/control", "text"),
         ("/short/control", [1]),
+        ("/short/control", {"exclude": "x" * 70_000}),
         ("/short/command", {"command": "dance"}),
         ("/short/command", {}),
     ],
 )
 def test_what_is_no_request_is_422(history, path, body):
-    """A patch is an object, a command is one of four."""
+    """A patch is an object that is not too large, a command is one of four."""
     answer = post(history, path, body)
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith("body")
+
+
+def test_what_is_no_text_is_422(history):
+    """Half a surrogate pair, which JSON can spell, could not be passed on."""
+    answer = history.http.post(
+        "/api/runs/short/control", content=b'{"mode": "\\ud800"}', headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 422
+    assert "surrogates not allowed" in answer.json()["detail"]
 
 
 def test_nan_in_a_request_reaches_the_trainer_as_such(site, trainer):
