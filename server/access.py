@@ -1,4 +1,4 @@
-"""Who may watch, feed and steer: whoever has the token, as a bearer token or through a login.
+"""Who may watch, feed and steer: whoever has the token, as a bearer token or through a login; and how many, how often.
 
 A request that shows neither may watch if watching is open. Browsers send the login's cookie along whoever's page makes
 the request; that it is this server's page is what `server.guard` sees to.
@@ -9,6 +9,8 @@ import hmac
 import logging
 import math
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
@@ -35,6 +37,8 @@ REMEMBERED_GUESSES = 256
 GUESSES = 0.1, 10
 CHANGES = 10, 200
 TRAINERS = 10, 500
+#: Who finds no place among the viewers is told to come back after so long.
+FULL_S = 30
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Access:
         self._guessed: deque[bytes] = deque(maxlen=REMEMBERED_GUESSES)
         self._changes = Throttle(*CHANGES)
         self._trainers = Throttle(*TRAINERS)
+        self._places = settings.max_viewers
+        self._taken = 0
 
     @property
     def login(self) -> Literal["nothing", "steering", "viewing"]:
@@ -102,6 +108,22 @@ class Access:
     def viewing(self, connection: HTTPConnection) -> Denial | None:
         """Why this client may not watch; None if it may."""
         return None if self._public_view else self._identified(connection)
+
+    @contextmanager
+    def place(self) -> Iterator[Denial | None]:
+        """A place among the viewers, taken while the context lasts; or why there is none.
+
+        All clients share them: behind a proxy that is not trusted, they all come from one address.
+        """
+        if self._taken >= self._places:
+            reason = f"{self._taken:,} pages are connected, as many as CLIPCORE_MAX_VIEWERS lets in: come back later"
+            yield Denial(503, reason, FULL_S)
+            return
+        self._taken += 1
+        try:
+            yield None
+        finally:
+            self._taken -= 1
 
     def steering(self, connection: HTTPConnection) -> Denial | None:
         """Why this client may not change a training; None if it may."""

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     keep_runs: int = Field(50, ge=1, description="runs kept; the oldest that are not attached go first")
     autostart: str = Field("", description="workload to train as soon as the server is up; empty: none")
     max_workers: int = Field(2, ge=0, description="built-in workloads that may train at a time")
+    max_viewers: int = Field(5000, ge=1, description="pages that may be connected at a time")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much the log says")
     log_format: Literal["text", "json"] = Field("text", description="lines for people, or a JSON object a line")
 

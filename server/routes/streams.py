@@ -22,5 +22,10 @@ async def train(socket: WebSocket) -> None:
 @router.websocket("/ws/view")
 async def view(socket: WebSocket) -> None:
     """A browser watches a run and, if it may, steers it."""
-    await socket.accept()
-    await Viewer(socket, hub_of(socket), access_of(socket)).serve()
+    access = access_of(socket)
+    with access.place() as denial:
+        if denial:
+            await socket.send_denial_response(denial.response())
+            return
+        await socket.accept()
+        await Viewer(socket, hub_of(socket), access).serve()

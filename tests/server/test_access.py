@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from server import access
-from tests.server.site import ViewerWire, steps
+from tests.server.site import ViewerWire, steps, until
 
 TOKEN = "correct horse"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -280,3 +280,17 @@ def test_new_trainers_have_a_rate(serve, monkeypatch):
     site = serve()
     assert [handshake(site, "/ws/train") for _ in range(4)] == [101, 101, 101, 429]
     assert handshake(site, "/ws/view") == 101
+
+
+def test_viewers_have_a_number_of_places(serve):
+    """A page beyond CLIPCORE_MAX_VIEWERS is told so in the handshake; one that leaves makes room for it."""
+    site = serve(max_viewers=2)
+    staying, leaving = site.viewer(), site.viewer()
+    assert staying.subscribe()["runs"] == []
+    with pytest.raises(InvalidStatus) as refusal:
+        site.viewer()
+    assert (refusal.value.response.status_code, refusal.value.response.headers["retry-after"]) == (503, "30")
+    assert b"2 pages are connected, as many as CLIPCORE_MAX_VIEWERS lets in" in refusal.value.response.body
+    assert handshake(site, "/ws/train") == 101
+    leaving.close()
+    until(lambda: handshake(site, "/ws/view") == 101)
