@@ -46,7 +46,7 @@ static PyObject *written_by(const Job *job)
 {
     PyObject *written = PyList_New(0);
     for (Py_ssize_t i = 0; written && i < job->n; i++)
-        if (job->parts[i].changed && PyList_Append(written, PyTuple_GET_ITEM(job->tensors->tuple, i)) < 0)
+        if (job->parts[i].changed && PyList_Append(written, job->tensors->objects[i]) < 0)
             Py_CLEAR(written);
     return written;
 }

@@ -23,8 +23,19 @@ except ImportError as error:
 
 name = "cpu"
 
-pooled = _cpu.bind(torch._C.__file__, torch.empty(0), torch.nn.Parameter(torch.empty(0)))
-"""Whether torch's thread pool was found; without it the passes run on the calling thread."""
+
+def _bind() -> tuple[bool, bool]:
+    with torch.inference_mode():
+        inference = torch.empty(0)
+    with torch.inference_mode(False):
+        parameter, gradient = torch.nn.Parameter(torch.empty(0)), torch.empty(0)
+    parameter.grad = gradient
+    return _cpu.bind(torch._C.__file__, parameter, gradient, inference)
+
+
+pooled, direct = _bind()
+"""Whether torch's thread pool was found, without which the passes run on the calling thread; and whether its C++
+functions tell which gradients there are, without which attributes do, more slowly."""
 
 POWERS = {math.inf: 0, 1.0: 1, 2.0: 2}  # p -> the number that C knows it by
 

@@ -1,5 +1,5 @@
-/* torch is reached through its C functions alone, looked up at run time: this compiles without torch's headers, in
-   less than a second, and one build serves every torch that has the functions. */
+/* torch is reached through its functions alone, looked up at run time: this compiles without torch's headers, in less
+   than a second, and one build serves every torch that has the functions. */
 
 #include "cpu_tensors.h"
 
@@ -23,6 +23,15 @@ static struct {
     bool impl_follows_head; /* the pointer to the TensorImpl is where struct THPVariable has it in torch 2.13 */
 } torch;
 
+/* What attributes say, torch's C++ functions say ten times as fast. These take a pointer and return a pointer or a bool, as
+   C would, and throw nothing. They may change with any version, so bind() tries them out, and attributes stand in. */
+static struct {
+    Handle (*grad)(void *impl);   /* const at::Tensor &c10::TensorImpl::grad() const */
+    PyObject *(*wrap)(Handle);    /* PyObject *THPVariable_Wrap(const at::TensorBase &), None for an undefined one */
+    bool (*is_inference)(Handle); /* bool at::native::is_inference(const at::Tensor &) */
+    bool work;
+} direct;
+
 static const struct {
     const char *name;
     void *function;
@@ -40,6 +49,15 @@ static const struct {
     {"aoti_torch_dtype_float64", &torch.dtypes[FLOAT64]},
     {"aoti_torch_dtype_bfloat16", &torch.dtypes[BFLOAT16]},
     {"aoti_torch_dtype_float16", &torch.dtypes[FLOAT16]},
+};
+
+static const struct {
+    const char *name;
+    void *function;
+} WANTED[] = {
+    {"_ZNK3c1010TensorImpl4gradEv", &direct.grad},
+    {"_Z16THPVariable_WrapRKN2at10TensorBaseE", &direct.wrap},
+    {"_ZN2at6native12is_inferenceERKNS_6TensorE", &direct.is_inference},
 };
 
 static const struct {
@@ -89,6 +107,10 @@ static bool find_functions(const char *path)
         }
         memcpy(NEEDED[i].function, &address, sizeof address);
     }
+    for (size_t i = 0; i < sizeof WANTED / sizeof *WANTED; i++) {
+        void *address = dlsym(library, WANTED[i].name);
+        memcpy(WANTED[i].function, &address, sizeof address);
+    }
     void *parallel = dlsym(library, "torch_parallel_for"), *count = dlsym(library, "torch_get_num_threads");
     if (parallel && count) {
         memcpy(&pool.parallel_for, &parallel, sizeof parallel);
@@ -110,22 +132,38 @@ static bool find_attributes(PyObject *tensor_type)
     return true;
 }
 
-const char bind_doc[] = "bind(library, tensor, parameter) -> bool\n\n"
-                        "Look up torch's C functions in a loaded library and those it depends on. Returns whether torch's\n"
-                        "thread pool was found. Raises ImportError when something is missing that nothing works without.";
+/* Whether the C++ functions do what they are taken for. */
+static bool try_direct(PyObject *parameter, PyObject *gradient, PyObject *inference)
+{
+    if (!torch.impl_follows_head || !direct.grad || !direct.wrap || !direct.is_inference)
+        return false;
+    void *impl = impl_behind_head(gradient), *inference_impl = impl_behind_head(inference);
+    PyObject *found = direct.wrap(direct.grad(impl_behind_head(parameter))), *none = direct.wrap(direct.grad(impl));
+    bool work = found == gradient && none == Py_None && direct.is_inference(&inference_impl) && !direct.is_inference(&impl);
+    Py_XDECREF(found);
+    Py_XDECREF(none);
+    return work;
+}
+
+const char bind_doc[] = "bind(library, parameter, gradient, inference) -> (pooled, direct)\n\n"
+                        "Look up torch's functions in a loaded library and those it depends on, and try them out on a parameter,\n"
+                        "its gradient and a tensor made in inference mode. Returns whether torch's thread pool was found, and\n"
+                        "whether its C++ functions tell which gradients there are. Raises ImportError when something is missing\n"
+                        "that nothing works without.";
 
 PyObject *py_bind(PyObject *Py_UNUSED(module), PyObject *args)
 {
     const char *path;
-    PyObject *tensor, *parameter;
-    if (!PyArg_ParseTuple(args, "sOO:bind", &path, &tensor, &parameter) || !find_functions(path) ||
-        !find_attributes((PyObject *)Py_TYPE(tensor)))
+    PyObject *parameter, *gradient, *inference;
+    if (!PyArg_ParseTuple(args, "sOOO:bind", &path, &parameter, &gradient, &inference) || !find_functions(path) ||
+        !find_attributes((PyObject *)Py_TYPE(gradient)))
         return NULL;
-    torch.tensor_type = (PyTypeObject *)Py_NewRef(Py_TYPE(tensor));
+    torch.tensor_type = (PyTypeObject *)Py_NewRef(Py_TYPE(gradient));
     torch.parameter_type = (PyTypeObject *)Py_NewRef(Py_TYPE(parameter));
-    torch.impl_follows_head = impl_behind_head(tensor) == impl_by_attribute(tensor) &&
+    torch.impl_follows_head = impl_behind_head(gradient) == impl_by_attribute(gradient) &&
                               impl_behind_head(parameter) == impl_by_attribute(parameter);
-    return PyBool_FromLong(pool.parallel_for != NULL);
+    direct.work = try_direct(parameter, gradient, inference);
+    return Py_BuildValue("OO", pool.parallel_for ? Py_True : Py_False, direct.work ? Py_True : Py_False);
 }
 
 /* Whether strides are those of a contiguous tensor with its dimensions in some order. If that order begins with
@@ -194,20 +232,27 @@ bool doubles_of_each(PyObject *tensor, int64_t n, double **data, int64_t *step)
 
 /* The type Tensors. */
 
-/* Takes the tuple and the spans, also when it fails. */
-static Tensors *new_tensors(PyObject *tuple, Span *spans)
+static Tensors *new_tensors(Py_ssize_t room)
 {
-    Tensors *tensors = tuple && spans ? PyObject_GC_New(Tensors, &TensorsType) : NULL;
-    if (!tensors) {
-        Py_XDECREF(tuple);
-        PyMem_Free(spans);
-        return PyErr_Occurred() ? NULL : (Tensors *)PyErr_NoMemory();
-    }
-    tensors->tuple = tuple;
-    tensors->n = PyTuple_GET_SIZE(tuple);
-    tensors->spans = spans;
+    Tensors *tensors = PyObject_GC_New(Tensors, &TensorsType);
+    if (!tensors)
+        return NULL;
+    tensors->n = 0;
+    tensors->objects = PyMem_New(PyObject *, (size_t)room);
+    tensors->spans = PyMem_New(Span, (size_t)room);
     PyObject_GC_Track(tensors);
-    return tensors;
+    if (tensors->objects && tensors->spans)
+        return tensors;
+    Py_DECREF(tensors);
+    return (Tensors *)PyErr_NoMemory();
+}
+
+/* Takes the object, for which there is room. Whether it is plain memory. */
+static bool append(Tensors *tensors, PyObject *object)
+{
+    bool plain = read_span(object, &tensors->spans[tensors->n]);
+    tensors->objects[tensors->n++] = object;
+    return plain;
 }
 
 Tensors *as_tensors(PyObject *sequence)
@@ -215,25 +260,27 @@ Tensors *as_tensors(PyObject *sequence)
     if (Py_TYPE(sequence) == &TensorsType)
         return (Tensors *)Py_NewRef(sequence);
     PyObject *tuple = PySequence_Tuple(sequence);
-    if (!tuple)
-        return NULL;
-    Py_ssize_t n = PyTuple_GET_SIZE(tuple);
-    Span *spans = PyMem_New(Span, (size_t)n);
-    for (Py_ssize_t i = 0; spans && i < n; i++)
-        read_span(PyTuple_GET_ITEM(tuple, i), &spans[i]);
-    return new_tensors(tuple, spans);
+    Py_ssize_t n = tuple ? PyTuple_GET_SIZE(tuple) : 0;
+    Tensors *tensors = tuple ? new_tensors(n) : NULL;
+    for (Py_ssize_t i = 0; tensors && i < n; i++)
+        append(tensors, Py_NewRef(PyTuple_GET_ITEM(tuple, i)));
+    Py_XDECREF(tuple);
+    return tensors;
 }
 
 static int tensors_traverse(Tensors *self, visitproc visit, void *arg)
 {
-    Py_VISIT(self->tuple);
+    for (Py_ssize_t i = 0; i < self->n; i++)
+        Py_VISIT(self->objects[i]);
     return 0;
 }
 
 static void tensors_dealloc(Tensors *self)
 {
     PyObject_GC_UnTrack(self);
-    Py_DECREF(self->tuple);
+    for (Py_ssize_t i = 0; i < self->n; i++)
+        Py_DECREF(self->objects[i]);
+    PyMem_Free(self->objects);
     PyMem_Free(self->spans);
     PyObject_GC_Del(self);
 }
@@ -249,7 +296,7 @@ static PyObject *tensors_item(PyObject *self, Py_ssize_t i)
         PyErr_SetString(PyExc_IndexError, "index out of range");
         return NULL;
     }
-    return Py_NewRef(PyTuple_GET_ITEM(((Tensors *)self)->tuple, i));
+    return Py_NewRef(((Tensors *)self)->objects[i]);
 }
 
 static PySequenceMethods TENSORS_AS_SEQUENCE = {.sq_length = tensors_length, .sq_item = tensors_item};
@@ -276,6 +323,15 @@ static int by_address(const void *a, const void *b)
     return (one > other) - (one < other);
 }
 
+/* Whether each begins where the one before has ended, or later. */
+static bool ascend(const Stretch *stretches, size_t n)
+{
+    bool ascending = true;
+    for (size_t i = 1; i < n; i++)
+        ascending &= stretches[i].begin >= stretches[i - 1].end;
+    return ascending;
+}
+
 /* Whether two tensors share memory; true also when there is no memory to find out. */
 static bool overlap(const Span *spans, Py_ssize_t count)
 {
@@ -288,21 +344,26 @@ static bool overlap(const Span *spans, Py_ssize_t count)
         if (run->numel)
             stretches[n++] = (Stretch){run->data, run->data + run->numel * size_of(run->kind)};
     }
-    qsort(stretches, n, sizeof *stretches, by_address);
-    bool found = false;
-    for (size_t i = 1; i < n; i++)
-        found |= stretches[i].begin < stretches[i - 1].end;
+    bool found = !ascend(stretches, n);
+    if (found) {
+        qsort(stretches, n, sizeof *stretches, by_address);
+        found = !ascend(stretches, n);
+    }
     PyMem_Free(stretches);
     return found;
 }
 
-/* Tensors made in inference mode have none, and may be changed in inference mode only. */
-static bool has_version(PyObject *tensor)
+/* What may be changed in inference mode only, and has no version counter. */
+static bool is_inference(PyObject *tensor)
 {
+    if (direct.work) {
+        void *impl = impl_behind_head(tensor);
+        return direct.is_inference(&impl);
+    }
     PyObject *version = get(torch.version, tensor);
     Py_XDECREF(version);
     PyErr_Clear();
-    return version != NULL;
+    return !version;
 }
 
 static bool is_leaf(PyObject *tensor)
@@ -314,34 +375,34 @@ static bool is_leaf(PyObject *tensor)
     return leaf == Py_True;
 }
 
-/* Gradients of the first parameters, and the parameters' positions. */
-typedef struct {
-    PyObject *gradients; /* a list */
-    Span *spans;
-    Py_ssize_t *owners;
-} Gathered;
-
-/* False when there is an error, or when it takes a closer look. */
-static bool gather_one(Gathered *all, PyObject *parameter, Py_ssize_t position)
+/* What `.grad` is of a leaf. */
+static PyObject *gradient_of(PyObject *leaf)
 {
-    PyObject *gradient = is_leaf(parameter) ? get(torch.grad, parameter) : NULL;
-    Py_ssize_t i = PyList_GET_SIZE(all->gradients);
-    bool plain = gradient == Py_None || (gradient && read_span(gradient, &all->spans[i]) && has_version(gradient) &&
-                                         PyList_Append(all->gradients, gradient) == 0);
-    all->owners[i] = position;
-    Py_XDECREF(gradient);
-    return plain;
+    return direct.work ? direct.wrap(direct.grad(impl_behind_head(leaf))) : get(torch.grad, leaf);
+}
+
+/* Takes a parameter's gradient too, if it has one. False when there is an error, or when it takes a closer look. */
+static bool gather_one(Tensors *gradients, Py_ssize_t *owners, PyObject *parameter, Py_ssize_t position)
+{
+    PyObject *gradient = is_leaf(parameter) ? gradient_of(parameter) : NULL;
+    if (!gradient)
+        return false;
+    if (gradient == Py_None) {
+        Py_DECREF(gradient);
+        return true;
+    }
+    owners[gradients->n] = position;
+    return append(gradients, gradient) && !is_inference(gradient);
 }
 
 /* Positions as a list; a range, which costs nothing, when they are 0 .. n - 1. */
-static PyObject *owners_of(const Gathered *all, Py_ssize_t n)
+static PyObject *as_owners(const Py_ssize_t *positions, Py_ssize_t count, Py_ssize_t n)
 {
-    Py_ssize_t count = PyList_GET_SIZE(all->gradients);
     if (count == n)
         return PyObject_CallFunction((PyObject *)&PyRange_Type, "n", n);
     PyObject *owners = PyList_New(count);
     for (Py_ssize_t i = 0; owners && i < count; i++) {
-        PyObject *owner = PyLong_FromSsize_t(all->owners[i]);
+        PyObject *owner = PyLong_FromSsize_t(positions[i]);
         if (!owner)
             Py_CLEAR(owners);
         else
@@ -350,22 +411,15 @@ static PyObject *owners_of(const Gathered *all, Py_ssize_t n)
     return owners;
 }
 
-/* Takes the spans. */
-static PyObject *gathered(Gathered *all, Py_ssize_t n)
+static PyObject *gathered(Tensors *gradients, PyObject *owners)
 {
     long long elements = 0;
     bool has_float64 = false;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(all->gradients); i++) {
-        elements += all->spans[i].run.numel;
-        has_float64 |= all->spans[i].run.kind == FLOAT64;
+    for (Py_ssize_t i = 0; i < gradients->n; i++) {
+        elements += gradients->spans[i].run.numel;
+        has_float64 |= gradients->spans[i].run.kind == FLOAT64;
     }
-    Tensors *tensors = new_tensors(PyList_AsTuple(all->gradients), all->spans);
-    all->spans = NULL;
-    PyObject *owners = tensors ? owners_of(all, n) : NULL;
-    if (owners)
-        return Py_BuildValue("NNLO", tensors, owners, elements, has_float64 ? Py_True : Py_False);
-    Py_XDECREF(tensors);
-    return NULL;
+    return Py_BuildValue("OOLO", gradients, owners, elements, has_float64 ? Py_True : Py_False);
 }
 
 const char gather_doc[] = "gather(parameters) -> (gradients, owners, elements, has_float64) or None\n\n"
@@ -374,21 +428,20 @@ const char gather_doc[] = "gather(parameters) -> (gradients, owners, elements, h
 
 PyObject *py_gather(PyObject *Py_UNUSED(module), PyObject *sequence)
 {
-    PyObject *parameters = PySequence_Tuple(sequence), *result = NULL;
-    if (!parameters)
-        return NULL;
-    Py_ssize_t n = PyTuple_GET_SIZE(parameters);
-    Gathered all = {PyList_New(0), PyMem_New(Span, (size_t)n), PyMem_New(Py_ssize_t, (size_t)n)};
-    bool plain = all.gradients && all.spans && all.owners;
+    PyObject *parameters = PySequence_Tuple(sequence), *owners = NULL, *result = NULL;
+    Py_ssize_t n = parameters ? PyTuple_GET_SIZE(parameters) : 0;
+    Tensors *gradients = parameters ? new_tensors(n) : NULL;
+    Py_ssize_t *positions = gradients ? PyMem_New(Py_ssize_t, (size_t)n) : NULL;
+    bool plain = positions;
     for (Py_ssize_t i = 0; plain && i < n; i++)
-        plain = gather_one(&all, PyTuple_GET_ITEM(parameters, i), i);
-    if (plain && !overlap(all.spans, PyList_GET_SIZE(all.gradients)))
-        result = gathered(&all, n);
+        plain = gather_one(gradients, positions, PyTuple_GET_ITEM(parameters, i), i);
+    if (plain && !overlap(gradients->spans, gradients->n) && (owners = as_owners(positions, gradients->n, n)))
+        result = gathered(gradients, owners);
     else if (!PyErr_Occurred())
         result = Py_NewRef(Py_None);
-    Py_XDECREF(all.gradients);
-    PyMem_Free(all.spans);
-    PyMem_Free(all.owners);
-    Py_DECREF(parameters);
+    Py_XDECREF(owners);
+    PyMem_Free(positions);
+    Py_XDECREF(gradients);
+    Py_XDECREF(parameters);
     return result;
 }

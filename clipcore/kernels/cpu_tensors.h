@@ -12,8 +12,8 @@
    what they hold must not be replaced or resized as long as this is used. */
 typedef struct {
     PyObject_HEAD
-    PyObject *tuple;
     Py_ssize_t n;
+    PyObject **objects;
     Span *spans;
 } Tensors;
 

@@ -140,6 +140,18 @@ def test_gradients_made_in_inference_mode_are_refused():
         torch.testing.assert_close(grad, torch.full((4,), 0.5))
 
 
+def test_memory_from_inference_mode_is_refused():
+    """Neither a gradient that was given such memory nor one made there and given other memory is clipped outside."""
+    with torch.inference_mode():
+        memory, grad = torch.full((4,), 2.0), torch.full((4,), 2.0)
+    ordinary = torch.full((4,), 2.0)
+    ordinary.data, grad.data = memory, ordinary.clone()
+    with pytest.raises(ValueError, match="made in inference mode"):
+        clip(ordinary)
+    with pytest.raises(RuntimeError, match="inference tensor outside InferenceMode"):
+        clip(grad)
+
+
 def test_a_non_leaf_without_grad_is_refused():
     """One that retains its gradient is clipped."""
     leaf = torch.ones(4, requires_grad=True)
@@ -169,6 +181,31 @@ def test_ordinary_and_unusual_models_collect_the_same():
     assert all(one is other for one, other in zip(quick.tensors, careful.tensors, strict=True))
     assert quick.elements == careful.elements == 21
     assert quick.dtype == careful.dtype == torch.float32
+
+
+MOVES = {
+    "set_": lambda grad, memory: grad.set_(memory),
+    "data": lambda grad, memory: setattr(grad, "data", memory),
+    "resize_": lambda grad, memory: grad.resize_(50_000).resize_(3, 4).copy_(memory),
+}
+
+
+@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+def test_a_gradient_may_move_between_calls(move):
+    """The same tensor object with other memory: that is what is clipped, and what it had before is left alone."""
+    parameters = [parameter_with(torch.full((3, 4), 2.0)) for _ in range(3)]
+    clipper = clipcore.Clipper(parameters, max_norm=1.0)
+    assert clipper.clip_().norm.item() == pytest.approx(12.0)
+    grad = parameters[1].grad
+    former = grad.detach()[:]
+    before = former.clone()
+    parameters[0].grad = None
+    parameters[2].grad = torch.zeros(3, 4)
+    move(grad, torch.full((3, 4), 5.0))
+    stats = clipper.clip_()
+    assert stats.norm.item() == pytest.approx(5 * 12**0.5)
+    torch.testing.assert_close(grad.norm(), torch.tensor(1.0))
+    assert torch.equal(former, before) or former.data_ptr() == grad.data_ptr()  # a resized storage moves with its views
 
 
 def test_create_graph_notices_a_later_use():

@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -67,6 +68,32 @@ def norms(tensors: list[Tensor], p: float = 2.0, rel: float = ROUNDED) -> list[o
         pytest.approx(norm(tensor, p), rel=EXACT if tensor.dtype == torch.float64 else rel, abs=0, nan_ok=True)
         for tensor in tensors
     ]
+
+
+def parameter(shape: tuple[int, ...], **kind: object) -> torch.nn.Parameter:
+    made = torch.nn.Parameter(torch.zeros(shape, **kind))  # type: ignore[arg-type]
+    made.grad = torch.ones_like(made)
+    return made
+
+
+@torch.inference_mode()
+def inferred() -> Tensor:
+    return torch.ones(3)
+
+
+def bind(*, direct: bool) -> None:
+    """Without `direct` as if torch's C++ functions did something else by now."""
+    made = parameter((1,))
+    inference = inferred() if direct else torch.ones(3)
+    assert _cpu.bind(torch._C.__file__, made, made.grad, inference) == (True, direct)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["functions", "attributes"])
+def torch_side(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Runs a test once with torch's C++ functions and once with attributes."""
+    bind(direct=request.param == "functions")
+    yield
+    bind(direct=True)
 
 
 def same(one: Tensor, other: Tensor) -> bool:
@@ -141,12 +168,12 @@ def test_tensors_with_gaps(dtype: torch.dtype) -> None:
     assert torch.equal(base[:, 31:], untouched[:, 31:])
 
 
+class Tagged(torch.Tensor):
+    pass
+
+
 def test_subclasses_are_eager() -> None:
     """A subclass of Tensor may keep its elements anywhere, so torch's own operations clip it."""
-
-    class Tagged(torch.Tensor):
-        pass
-
     tensor = random(10, dtype=torch.float32).as_subclass(Tagged)
     assert _cpu.measure([tensor], 2, torch.empty(3, 1, dtype=torch.float64)) == ([0], [])
     assert cpu.measure([tensor]).norm.tolist() == norms([tensor], rel=EAGER)
@@ -316,10 +343,8 @@ def test_units_in_another_order_are_eager() -> None:
     """Rows that are not runs of memory, in gradient or weight, are clipped all the same."""
     gradients = [random(30, 40, dtype=torch.float32).t(), random(30, 40, dtype=torch.float32)]
     weights = [random(40, 30, dtype=torch.float32), random(40, 30, dtype=torch.float32).t()]
-    assert _cpu.clip_units(gradients, weights, scalar(1), scalar(1), torch.empty(5, 2, dtype=torch.float64))[0] == [
-        0,
-        1,
-    ]
+    rows = torch.empty(5, 2, dtype=torch.float64)
+    assert _cpu.clip_units(gradients, weights, scalar(1), scalar(1), rows)[0] == [0, 1]
     clipped = cpu.clip_units_(gradients, weights, scalar(0.5), scalar(1e-3))
     for gradient, weight in zip(gradients, weights, strict=True):
         assert torch.allclose(row_norms(gradient), 0.5 * row_norms(weight), rtol=1e-5)
@@ -375,6 +400,11 @@ def test_threads_make_no_difference() -> None:
 def test_torch_lends_its_threads() -> None:
     """The thread pool is found in every torch that we support."""
     assert cpu.pooled
+
+
+def test_torch_says_which_gradients_there_are() -> None:
+    """The C++ functions that gradients are got from are found in every torch that we support."""
+    assert cpu.direct
 
 
 def untouched_zeros(n: int) -> Tensor:
@@ -462,12 +492,7 @@ def test_no_tensors() -> None:
     assert cpu.count_exponents([]).sum() == 0
 
 
-def parameter(shape: tuple[int, ...], **kind: object) -> torch.nn.Parameter:
-    made = torch.nn.Parameter(torch.zeros(shape, **kind))  # type: ignore[arg-type]
-    made.grad = torch.ones_like(made)
-    return made
-
-
+@pytest.mark.usefixtures("torch_side")
 def test_gather() -> None:
     """Plain gradients are gathered with the positions of their parameters; a parameter without one is left out."""
     parameters = [parameter((3,)), parameter((2, 2)), parameter((5,), dtype=torch.float64), torch.ones(1)]
@@ -480,6 +505,7 @@ def test_gather() -> None:
     assert _cpu.gather([])[1:] == (range(0), 0, False)
 
 
+@pytest.mark.usefixtures("torch_side")
 def test_gathered_gradients_are_a_sequence() -> None:
     """What gather returns has a length, indices and an end, and the passes take it as they take a list."""
     parameters = [parameter((3,)), parameter((2, 2))]
@@ -493,15 +519,10 @@ def test_gathered_gradients_are_a_sequence() -> None:
 def with_grads(*gradients: Tensor) -> list[Tensor]:
     parameters: list[Tensor] = []
     for gradient in gradients:
-        made = torch.nn.Parameter(torch.zeros(gradient.shape, dtype=gradient.dtype))
+        made = torch.nn.Parameter(torch.zeros_like(gradient, layout=torch.strided))
         made.grad = gradient
         parameters.append(made)
     return parameters
-
-
-@torch.inference_mode()
-def inferred() -> Tensor:
-    return torch.ones(3)
 
 
 MEMORY = torch.ones(6)
@@ -513,15 +534,61 @@ CLOSER_LOOKS = {
     "expanded": with_grads(torch.ones(1).expand(4)),
     "complex": with_grads(torch.ones(3, dtype=torch.complex64)),
     "sparse": with_grads(torch.eye(3).to_sparse()),
+    "subclass": with_grads(torch.ones(3).as_subclass(Tagged)),
+    "elsewhere": with_grads(torch.ones(3, device="meta")),
     "not a leaf": [torch.ones(2, requires_grad=True) * 2],
     "no tensor": ["weights"],
 }
 
 
+@pytest.mark.usefixtures("torch_side")
 @pytest.mark.parametrize("parameters", CLOSER_LOOKS.values(), ids=CLOSER_LOOKS.keys())
 def test_gather_leaves_the_rest(parameters: list[Tensor]) -> None:
     """One gradient that is not plain memory of its own, and the whole list takes a closer look."""
     assert _cpu.gather([parameter((2,)), *parameters]) is None
+
+
+@pytest.mark.usefixtures("torch_side")
+def test_disjoint_in_any_order() -> None:
+    """Gradients that share no memory are gathered however they lie, and any two that share some are found."""
+    memory = torch.zeros(600)
+    order = torch.randperm(100).tolist()
+    pieces = [memory[6 * i : 6 * i + 6] for i in order]
+    assert _cpu.gather(with_grads(*pieces))[2] == 600  # type: ignore[index]
+    assert _cpu.gather(with_grads(*pieces, memory[0:0], memory[300:300]))[2] == 600  # type: ignore[index]
+    for shared in (0, 299, 594):
+        assert _cpu.gather(with_grads(*pieces, memory[shared : shared + 6])) is None
+
+
+@pytest.mark.usefixtures("torch_side")
+def test_references_are_given_back() -> None:
+    """What a pass holds on to it lets go of in the end, and so does a gathering that finds nothing plain."""
+    parameters = [parameter((3,)), parameter((2, 2))]
+    odd = [*parameters, *with_grads(torch.ones(4, 4)[:, :2])]
+    tensors = [made.grad for made in parameters]
+    kept = [*tensors, *parameters, None]
+    before = [sys.getrefcount(one) for one in kept]
+    for _ in range(100):
+        gradients = _cpu.gather(parameters)[0]  # type: ignore[index]
+        assert _cpu.gather(odd) is None
+        norms_before = cpu.measure(gradients).norm
+        cpu.scale_(gradients, scalar(0.99), norms_before)
+        cpu.clamp_(tensors, scalar(0.5))  # type: ignore[arg-type]
+        cpu.clip_units_(gradients, parameters, scalar(1.0), scalar(1e-3))
+        with pytest.raises(ValueError, match="expected a dense"):
+            _cpu.clamp(gradients, scalar(0.1), 2, torch.empty(1))
+        del gradients
+    after = [sys.getrefcount(one) for one in kept]
+    assert max(abs(now - then) for now, then in zip(after, before, strict=True)) < 50
+
+
+def test_a_gradient_outlives_its_parameter_while_it_is_gathered() -> None:
+    """Memory that is gathered stays where it is although nobody else wants it any more."""
+    parameters = [parameter((300_000,))]
+    gradients = _cpu.gather(parameters)[0]  # type: ignore[index]
+    parameters[0].grad = None
+    torch.full((300_000,), 7.0)
+    assert cpu.measure(gradients).norm.tolist() == [pytest.approx(math.sqrt(300_000))]
 
 
 def test_wrong_results_are_refused() -> None:
@@ -539,7 +606,7 @@ def test_wrong_results_are_refused() -> None:
 def test_missing_torch_functions_are_named() -> None:
     """What torch lacks is an ImportError, after which eager kernels are chosen."""
     with pytest.raises(ImportError, match="is not loaded"):
-        _cpu.bind("/no/such/library.so", torch.empty(0), torch.nn.Parameter(torch.empty(0)))
+        _cpu.bind("/no/such/library.so", parameter((0,)), torch.ones(3), inferred())
 
 
 def test_a_build_without_a_compiler_succeeds(tmp_path: Path) -> None:
