@@ -1,5 +1,7 @@
 """The C kernels against float64, torch's own operations and the eager kernels."""
 
+import gc
+import itertools
 import math
 import mmap
 import os
@@ -560,6 +562,17 @@ def test_disjoint_in_any_order() -> None:
         assert _cpu.gather(with_grads(*pieces, memory[shared : shared + 6])) is None
 
 
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 1 << 18), st.integers(0, 1 << 12)), min_size=2, max_size=12))
+def test_overlap_is_found(stretches: list[tuple[int, int]]) -> None:
+    """Gradients anywhere in a megabyte are gathered if and only if no two share an element."""
+    memory = torch.zeros((1 << 18) + (1 << 12))
+    ordered = sorted((first, first + n) for first, n in stretches if n)
+    disjoint = all(one[1] <= other[0] for one, other in itertools.pairwise(ordered))
+    gathered = _cpu.gather(with_grads(*(memory[first : first + n] for first, n in stretches)))
+    assert (gathered is not None) == disjoint
+
+
 @pytest.mark.usefixtures("torch_side")
 def test_references_are_given_back() -> None:
     """What a pass holds on to it lets go of in the end, and so does a gathering that finds nothing plain."""
@@ -567,8 +580,9 @@ def test_references_are_given_back() -> None:
     odd = [*parameters, *with_grads(torch.ones(4, 4)[:, :2])]
     tensors = [made.grad for made in parameters]
     kept = [*tensors, *parameters, None]
+    gc.collect()  # what other tests have left behind refers to None too
     before = [sys.getrefcount(one) for one in kept]
-    for _ in range(100):
+    for _ in range(500):
         gradients = _cpu.gather(parameters)[0]  # type: ignore[index]
         assert _cpu.gather(odd) is None
         norms_before = cpu.measure(gradients).norm
@@ -579,7 +593,7 @@ def test_references_are_given_back() -> None:
             _cpu.clamp(gradients, scalar(0.1), 2, torch.empty(1))
         del gradients
     after = [sys.getrefcount(one) for one in kept]
-    assert max(abs(now - then) for now, then in zip(after, before, strict=True)) < 50
+    assert max(abs(now - then) for now, then in zip(after, before, strict=True)) < 250
 
 
 def test_a_gradient_outlives_its_parameter_while_it_is_gathered() -> None:
