@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -64,6 +65,7 @@ class ClipCallback(Callback):
         """Clip."""
         assert self.clipper is not None
         self._log()  # of a module that steps several times a batch
+        _unscale(trainer, optimizer)
         self._stats = self.clipper.clip_()
         self._lr = optimizer.param_groups[0]["lr"]
         if self.clipper.config["nonfinite"] == "skip" and self._stats.skipped:
@@ -103,3 +105,14 @@ class ClipCallback(Callback):
         if self._stats is not None and self._session is not None:
             self._session.log(self._stats, lr=self._lr, **metrics)
         self._stats = None
+
+
+def _unscale(trainer: Trainer, optimizer: Optimizer) -> None:
+    """Divide by the loss scale what Lightning leaves to a fused optimizer's step, and thus until after clipping."""
+    plugin = trainer.precision_plugin
+    if not isinstance(plugin, MixedPrecision) or plugin.scaler is None:
+        return
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    # a batch without a loss has no gradients and no step, which alone lets a scaler unscale again
+    if getattr(optimizer, "_step_supports_amp_scaling", False) and any(p.grad is not None for p in parameters):
+        plugin.scaler.unscale_(optimizer)

@@ -22,12 +22,13 @@ pytestmark = [
 class Module(LightningModule):
     """A line through points, whose gradients are far above 1; it remembers what each step of the optimizer found."""
 
-    def __init__(self, scale=100.0, optimizers=1):
+    def __init__(self, scale=100.0, optimizers=1, *, fused=False):
         super().__init__()
         torch.manual_seed(0)
         self.layer = torch.nn.Linear(4, 1)
         self.scale = scale
         self.optimizers_made = optimizers
+        self.fused = fused
         self.found = []
         self.losses = []
 
@@ -37,7 +38,7 @@ class Module(LightningModule):
         return loss
 
     def configure_optimizers(self):
-        made = [torch.optim.SGD(self.parameters(), lr=0.01) for _ in range(self.optimizers_made)]
+        made = [torch.optim.SGD(self.parameters(), lr=0.01, fused=self.fused) for _ in range(self.optimizers_made)]
         made[0].register_step_post_hook(lambda *_: self.found.append(norm_of(self)))
         return made
 
@@ -81,17 +82,36 @@ def test_gradients_are_clipped_once_all_micro_batches_are_in():
     torch.testing.assert_close(ours.layer.weight, theirs.layer.weight)
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed"])
-def test_mixed_precision_has_unscaled_the_gradients(precision):
-    """A scale of 1,024 neither passes for a large gradient nor lets one pass."""
+def test_mixed_precision_has_unscaled_the_gradients(precision, fused):
+    """A scale of 1,024 neither passes for a large gradient nor lets one pass, whoever would have divided by it."""
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0) if precision == "16-mixed" else None
-    module, clip = Module(scale=1.0), ClipCallback(max_norm=1e6)
+    module, clip = Module(scale=1.0, fused=fused), ClipCallback(max_norm=1e6)
     fit(module, clip, plugins=[MixedPrecision(precision, "cpu", scaler)])
     assert len(module.found) == 6
     assert max(module.found) < 100
-    bounded, clip = Module(), ClipCallback(max_norm=0.5)
+    bounded, clip = Module(fused=fused), ClipCallback(max_norm=0.5)
     fit(bounded, clip, plugins=[MixedPrecision(precision, "cpu", scaler)])
-    assert bounded.found == pytest.approx([0.5] * len(bounded.found), rel=1e-5)
+    stepped = [norm for norm in bounded.found if math.isfinite(norm)]  # a fused step itself skips what overflowed
+    assert len(stepped) >= 3
+    assert stepped == pytest.approx([0.5] * len(stepped), rel=1e-5)
+    assert bounded.layer.weight.isfinite().all()
+
+
+@pytest.mark.filterwarnings("ignore:clip_.. found no gradient")
+@pytest.mark.filterwarnings("ignore:.training_step. returned .None.")
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_batch_without_a_loss_takes_no_step_and_the_next_one_does(fused):
+    """Though a scaler unscales once a step only."""
+
+    class Sparing(Module):
+        def training_step(self, batch, batch_idx):
+            return None if batch_idx == 2 else super().training_step(batch, batch_idx)
+
+    module, scaler = Sparing(scale=1.0, fused=fused), torch.amp.GradScaler("cpu", init_scale=1024.0)
+    fit(module, ClipCallback(max_norm=1e-3), plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+    assert module.found == pytest.approx([1e-3] * 5, rel=1e-2)
 
 
 @pytest.mark.parametrize("policy", ["skip", "zero"])
