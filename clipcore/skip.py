@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -11,10 +12,10 @@ from torch import Tensor
 class StepSkipper:
     """Keeps an optimizer from stepping on gradients that `nonfinite="skip"` left alone.
 
-    A fused optimizer gets the verdict as `found_inf`, its own way to skip on the device, unless a GradScaler has set it
-    already. For any other the verdict is read before the step, the one wait for the device that "skip" costs, and the
-    step finds no gradients: neither parameters nor momenta nor step counts move. A `clip_()` inside a closure comes too
-    late for its step.
+    A fused optimizer gets the verdict as `found_inf`, its own way to skip on the device, beside those of a GradScaler
+    and of other Clippers: it skips if one of them says so. For any other the verdict is read before the step, the one
+    wait for the device that "skip" costs, and the step finds no gradients: neither parameters nor momenta nor step
+    counts move. A `clip_()` inside a closure comes too late for its step.
 
     Args:
         optimizer: whose `step` is watched, through hooks.
@@ -25,15 +26,16 @@ class StepSkipper:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+        self._optimizer = weakref.ref(optimizer)
         self._skipped: Tensor | None = None
-        self._set_found_inf = False
         self._hidden: list[tuple[Tensor, Tensor]] = []
         optimizer.register_step_pre_hook(weakly(self._before_step))
         optimizer.register_step_post_hook(weakly(self._after_step))
 
     def judge(self, skipped: Tensor | None) -> None:
         """Take the verdict on the gradients of the coming step, 0-d: not 0 to skip it; None while there is none."""
-        self._show()  # a step that raised never came to its end
+        if (optimizer := self._optimizer()) is not None:
+            self._after_step(optimizer)  # a step that raised never came to its end
         self._skipped = skipped
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
@@ -41,9 +43,7 @@ class StepSkipper:
         if skipped is None:
             return
         if self.fused:
-            if self._set_found_inf or getattr(optimizer, "found_inf", None) is None:
-                optimizer.found_inf = skipped.float()  # type: ignore[attr-defined]  # as GradScaler does
-                self._set_found_inf = True
+            _add_found_inf(optimizer, skipped.float())
         elif skipped:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             self._hidden = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
@@ -51,17 +51,32 @@ class StepSkipper:
                 parameter.grad = None
 
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        if self._set_found_inf:
-            del optimizer.found_inf  # type: ignore[attr-defined]  # as GradScaler does
-            self._set_found_inf = False
-        self._show()
-
-    def _show(self) -> None:
-        """Bring the hidden gradients back, unless newer ones have taken their place."""
+        """Bring the hidden gradients back, unless newer ones have taken their place, and the others' `found_inf`."""
+        _restore_found_inf(optimizer)
         for parameter, gradient in self._hidden:
             if parameter.grad is None:
                 parameter.grad = gradient
         self._hidden = []
+
+
+_replaced: WeakKeyDictionary[torch.optim.Optimizer, Tensor | None] = WeakKeyDictionary()
+"""What `found_inf` was before the first of our verdicts."""
+
+
+def _add_found_inf(optimizer: torch.optim.Optimizer, verdict: Tensor) -> None:
+    others: Tensor | None = getattr(optimizer, "found_inf", None)
+    _replaced.setdefault(optimizer, others)
+    if others is not None:
+        verdict = torch.maximum(others, verdict.to(others.device, non_blocking=True))
+    optimizer.found_inf = verdict  # type: ignore[attr-defined]  # as GradScaler does
+
+
+def _restore_found_inf(optimizer: torch.optim.Optimizer) -> None:
+    if optimizer not in _replaced:
+        return
+    optimizer.found_inf = _replaced.pop(optimizer)  # type: ignore[attr-defined]
+    if optimizer.found_inf is None:  # type: ignore[attr-defined]
+        del optimizer.found_inf  # type: ignore[attr-defined]  # as GradScaler does
 
 
 def weakly(method: Callable[..., None]) -> Callable[..., None]:

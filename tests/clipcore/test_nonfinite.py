@@ -138,6 +138,38 @@ class TestSkippedSteps:
         assert parameters[0].isnan().any()
 
 
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("guilty", [0, 1])
+def test_several_clippers_skip_the_step_of_one_optimizer(fused, guilty):
+    """Each speaks for its own parameters, and one of them is enough; the steps after are taken."""
+    parameters = parameters_with([1.0, 1.0], [1.0, 1.0])
+    optimizer = torch.optim.AdamW(parameters, lr=0.1, fused=fused)
+    clippers = [Clipper([parameter], optimizer=optimizer, nonfinite="skip") for parameter in parameters]
+    for bad in (True, False):
+        for parameter in parameters:
+            parameter.grad = torch.ones(2)
+        if bad:
+            parameters[guilty].grad[0] = math.nan
+        for clipper in clippers:
+            clipper.clip_()
+        optimizer.step()
+        assert [bool((parameter == 1).all()) for parameter in parameters] == [bad, bad]
+        assert not hasattr(optimizer, "found_inf")
+
+
+def test_a_scaler_finds_its_own_verdict_untouched_after_the_step():
+    """Both may want to skip a fused step; what the scaler saw as finite, a Clipper of other gradients may not."""
+    (parameter,), (other,) = parameters_with([1.0, 1.0]), parameters_with([math.nan])
+    optimizer = torch.optim.SGD([parameter], lr=0.1, fused=True)
+    optimizer.grad_scale, optimizer.found_inf = None, (theirs := torch.zeros(()))
+    clipper = Clipper([other], optimizer=optimizer, nonfinite="skip")
+    clipper.clip_()
+    optimizer.step()
+    assert (parameter == 1).all()
+    assert optimizer.found_inf is theirs
+    assert theirs == 0
+
+
 @pytest.mark.filterwarnings("ignore:clip_.. found no gradient")
 def test_a_verdict_does_not_outlive_its_gradients():
     """clip_() after zero_grad() finds nothing to judge, so the coming step is taken."""
