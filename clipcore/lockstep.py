@@ -31,7 +31,7 @@ class Lockstep:
         self.group = group
         self.leads = dist.get_rank(group) == 0
         self._offered: list[Patch] = []
-        self._bytes = torch.zeros(1, dtype=torch.int64)
+        self._bytes = torch.zeros(1, dtype=torch.int64, device="cpu")
         self._coming: dist.Work | None = None
 
     def exchange(self, patches: list[Patch]) -> list[Patch]:

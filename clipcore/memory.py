@@ -86,7 +86,7 @@ def _sharing(tensors: Sequence[Tensor], cluster: Sequence[Stretch]) -> tuple[int
     """
     first, end = cluster[0][0], max(end for _, end, _ in cluster)
     unit = math.gcd(*(start - first for start, _, _ in cluster), *(tensors[p].element_size() for _, _, p in cluster))
-    painted = torch.zeros((end - first) // unit, dtype=torch.bool)
+    painted = torch.zeros((end - first) // unit, dtype=torch.bool, device="cpu")
     for number, stretch in enumerate(cluster):
         start, _, position = stretch
         size = tensors[position].element_size() // unit

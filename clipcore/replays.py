@@ -52,7 +52,7 @@ def replay(norms: Sequence[float], mode: str, **values: Any) -> Replay:
     rule = RULES[mode](checked)
     assert isinstance(rule, ScalingRule)
     with torch.no_grad():
-        recorded = torch.tensor(norms, dtype=torch.float64)
+        recorded = torch.tensor(norms, dtype=torch.float64, device="cpu")
         decisions = [rule.decide(Norms(norm.view(1), norm)) for norm in recorded]
     return Replay(
         threshold=[decision.threshold.item() for decision in decisions],

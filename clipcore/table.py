@@ -35,13 +35,13 @@ def numbers_of(outcome: Outcome, elements: int) -> Tensor:
 
 def numbers_of_nothing() -> Tensor:
     """The same for a step without any gradient."""
-    return torch.tensor([math.nan, 0, 0, 1, 0, 0, 0, 0, 0, 0], dtype=torch.float64)
+    return torch.tensor([math.nan, 0, 0, 1, 0, 0, 0, 0, 0, 0], dtype=torch.float64, device="cpu")
 
 
 def layers_of(outcome: Outcome | None, owners: Sequence[int], count: int) -> Tensor:
     """`ClipStats.layers` of what was done to the gradients of `owners` among so many parameters."""
     if outcome is None:
-        return torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64).expand(3, count)
+        return torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64, device="cpu").expand(3, count)
     norm = outcome.before.norm
     clamped = torch.zeros_like(norm) if outcome.clamped is None else outcome.clamped.double()
     layers = torch.stack([norm, ratio(outcome.written, norm), clamped])

@@ -29,7 +29,7 @@ def upload(device: torch.device, numbers: Sequence[int]) -> Tensor:
     >>> upload(torch.device("cpu"), [3, 4])
     tensor([3, 4])
     """
-    host = torch.tensor(numbers, dtype=torch.int64)
+    host = torch.tensor(numbers, dtype=torch.int64, device="cpu")
     if device.type == "cuda":
         if torch.cuda.is_current_stream_capturing():
             host = _captured.keep(host)
@@ -73,14 +73,15 @@ class Kept:
         self._lock = threading.Lock()
         self._largest = 0
         self._pages: list[Tensor] = []
-        self._free = torch.empty(0, dtype=torch.int64)
+        self._free = torch.empty(0, dtype=torch.int64, device="cpu")
 
     def reserve(self, size: int = 0) -> None:
         """Have room for further captures, of uploads of so many numbers too."""
         with self._lock:
             self._largest = max(self._largest, size)
             if len(self._free) < self.UPLOADS * self._largest:
-                self._free = torch.empty(2 * self.UPLOADS * self._largest, dtype=torch.int64, pin_memory=self._pinned)
+                room = 2 * self.UPLOADS * self._largest
+                self._free = torch.empty(room, dtype=torch.int64, device="cpu", pin_memory=self._pinned)
                 self._pages.append(self._free)
 
     def keep(self, numbers: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Session:
         goes_on = self._run is None or self._run.proceed()
         if self._group is None:
             return goes_on
-        word = torch.tensor([goes_on])
+        word = torch.tensor([goes_on], device="cpu")
         dist.broadcast(word, group=self._group, group_src=0)
         return bool(word)
 

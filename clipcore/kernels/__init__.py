@@ -122,4 +122,5 @@ def gather(parameters: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[int
 
 
 def _load(name: str) -> Kernels:
-    return cast("Kernels", importlib.import_module(f"clipcore.kernels.{name}"))
+    with torch.device("cpu"):  # a module's constants are the host's, whatever torch.set_default_device says
+        return cast("Kernels", importlib.import_module(f"clipcore.kernels.{name}"))

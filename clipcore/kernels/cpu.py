@@ -44,7 +44,7 @@ def measure(tensors: Sequence[Tensor], norm_type: float = 2.0) -> Measured:
     """Read every element once; see `Kernels.measure`."""
     if norm_type not in POWERS:
         return eager.measure(tensors, norm_type)
-    rows = torch.empty(3, len(tensors), dtype=torch.float64)
+    rows = torch.empty(3, len(tensors), dtype=torch.float64, device="cpu")
     left, _ = _cpu.measure(tensors, POWERS[norm_type], rows)
     measured = _measured(rows)
     if left:
@@ -56,7 +56,7 @@ def scale_(tensors: Sequence[Tensor], coef: Tensor, norm: Tensor, norm_type: flo
     """Multiply in place; see `Kernels.scale_`. A tensor whose coefficient is 1 costs nothing."""
     if norm_type not in POWERS:
         return eager.scale_(tensors, coef, norm, norm_type)
-    written_norm = torch.empty(len(tensors), dtype=torch.float64)
+    written_norm = torch.empty(len(tensors), dtype=torch.float64, device="cpu")
     coef, norm = coef.double().contiguous(), norm.contiguous()
     left, written = _cpu.scale(tensors, coef, norm, POWERS[norm_type], written_norm)
     mark_written(written)
@@ -70,7 +70,7 @@ def clamp_(tensors: Sequence[Tensor], limit: Tensor, norm_type: float = 2.0) -> 
     """Clamp, count and measure in one pass; see `Kernels.clamp_`. A tensor with nothing to clamp is not written."""
     if norm_type not in POWERS:
         return eager.clamp_(tensors, limit, norm_type)
-    rows = torch.empty(5, len(tensors), dtype=torch.float64)
+    rows = torch.empty(5, len(tensors), dtype=torch.float64, device="cpu")
     left, written = _cpu.clamp(tensors, limit.double(), POWERS[norm_type], rows)
     mark_written(written)
     clipped = _clipped(rows)
@@ -84,7 +84,7 @@ def clip_units_(tensors: Sequence[Tensor], weights: Sequence[Tensor], clipping: 
 
     A tensor goes the eager way when its units are not runs of memory, as the rows of a transposed matrix.
     """
-    rows = torch.empty(5, len(tensors), dtype=torch.float64)
+    rows = torch.empty(5, len(tensors), dtype=torch.float64, device="cpu")
     left, written = _cpu.clip_units(tensors, weights, clipping.double(), eps.double(), rows)
     mark_written(written)
     clipped = _clipped(rows)
@@ -95,7 +95,7 @@ def clip_units_(tensors: Sequence[Tensor], weights: Sequence[Tensor], clipping: 
 
 def count_exponents(tensors: Sequence[Tensor], every: int = 64) -> Tensor:
     """Count float32 exponent bytes and zeros; see `Kernels.count_exponents`."""
-    counts = torch.empty(257, dtype=torch.float64)
+    counts = torch.empty(257, dtype=torch.float64, device="cpu")
     left, _ = _cpu.count_exponents(tensors, every, counts)
     counts = counts.view(torch.int64)
     return counts + eager.count_exponents(_pick(tensors, left), every) if left else counts
