@@ -199,6 +199,8 @@ class Clipper:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`; patches that still wait are forgotten.
 
+        Where there is a `group`, all of its ranks load, between the same two calls of `clip_()`.
+
         Raises:
             ValueError: the state holds values that are not allowed, or statistics of another number of parameters, or
                 is not the state of a Clipper; nothing changes.

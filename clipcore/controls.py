@@ -68,6 +68,8 @@ class Controls:
         """Put other settings into force and forget the patches that wait; raises ValueError if they do not fit."""
         settings = self._patched(settings, {})
         with self._lock:
+            if self._lockstep is not None:
+                self._lockstep.drop()
             self.settings = self._newest = settings
             self._waiting.clear()
 
@@ -83,7 +85,9 @@ class Controls:
         if self._lockstep is None:
             arrived, self._waiting = self._waiting, []
             return arrived
-        patches = self._lockstep.exchange([update.patch for update, _ in self._waiting])
+        # as the settings have them, which know no numpy number
+        checked = [{name: settings.config[name] for name in update.patch} for update, settings in self._waiting]
+        patches = self._lockstep.exchange(checked)
         if self._lockstep.leads:
             arrived, self._waiting = self._waiting[: len(patches)], self._waiting[len(patches) :]
             return arrived

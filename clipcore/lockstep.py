@@ -40,6 +40,11 @@ class Lockstep:
         self._offer(patches[len(arrived) :])
         return arrived
 
+    def drop(self) -> None:
+        """Forget the patches that are on their way, on all ranks: all of them must call it after the same exchange."""
+        self._collect()
+        self._coming = None
+
     def _collect(self) -> list[Patch]:
         if self._coming is None:
             return []

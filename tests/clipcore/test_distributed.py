@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -143,6 +144,40 @@ def check_updates(_):
             clipper.update(max_norm=1.0)
 
 
+def check_numpy_numbers(_):
+    """A patch may hold any number that the clipper takes; the default device is not where it travels."""
+    parameter = nn.Parameter(torch.zeros(2))
+    with torch.device("meta"):
+        clipper = clipcore.Clipper([parameter], group=dist.new_group(backend="gloo"))
+    if dist.get_rank() == 0:
+        clipper.update(max_norm=np.float32(0.5))
+        clipper.update(mode="agc", exclude=("0",))
+    with torch.device("meta"):
+        for _ in range(2):
+            parameter.grad = torch.zeros(2, device="cpu")
+            clipper.clip_()
+    assert same_everywhere(repr(clipper.config)) == (
+        "{'mode': 'agc', 'clipping': 0.01, 'eps': 0.001, 'exclude': ('0',), 'nonfinite': 'propagate'}"
+    )
+    clipper.load_state_dict(clipper.state_dict() | {"mode": "norm"})
+    assert clipper.config["max_norm"] == 0.5
+
+
+def check_rollback(_):
+    """All ranks load a state while a patch is on its way: it is forgotten on all of them, and later ones arrive."""
+    parameter = nn.Parameter(torch.zeros(2))
+    clipper = clipcore.Clipper([parameter], group=dist.new_group(backend="gloo"))
+    state, bounds = clipper.state_dict(), []
+    for step in range(6):
+        if dist.get_rank() == 0 and step in (0, 2):
+            clipper.update(max_norm=0.5 if step == 0 else 0.25)
+        parameter.grad = torch.tensor([3.0, 4.0])
+        bounds.append(clipper.clip_().threshold.item())
+        if step == 0:
+            clipper.load_state_dict(state)
+    assert same_everywhere(tuple(bounds)) == (1.0, 1.0, 1.0, 0.25, 0.25, 0.25)
+
+
 def run(thread):
     thread.start()
     thread.join()
@@ -185,6 +220,8 @@ def run_rank(rank, port):
         check_nonfinite,
         check_tensor_parallel,
         check_updates,
+        check_numpy_numbers,
+        check_rollback,
         check_lonely_update,
         check_sessions,
     ):
