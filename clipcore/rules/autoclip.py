@@ -45,10 +45,15 @@ class AutoClip(ScalingRule):
         return {"history": history, "count": torch.zeros((), dtype=torch.int64, device=self.device)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take a history; one that is kept whole may have any length."""
+        """Take a history; one that is kept whole may have any length, and its empty places are left behind."""
         if self._window == 0:
-            self._calls = len(state["history"])  # perhaps fewer were finite; only room is lost
-            self.state["history"] = torch.empty(self._calls, dtype=torch.float64, device=self.device)
+            history = state["history"]
+            filled = history[history < torch.inf]
+            self._calls = len(filled)
+            room = filled.new_full((max(FIRST_CAPACITY, len(filled)),), torch.inf)
+            room[: len(filled)] = filled
+            state = {**state, "history": room}
+            self.state["history"] = torch.empty_like(room, device=self.device)
         super().load_state_dict(state)
 
     def decide(self, norms: Norms) -> Decision:

@@ -81,6 +81,18 @@ class TestAutoClip:
         thresholds = {decide(rule, norm)[1] for norm in [0.25, *[1.0] * 50]}
         assert thresholds == {0.25}
 
+    def test_a_history_that_is_kept_whole_does_not_grow_by_being_saved(self, monkeypatch):
+        """However often a training is resumed, there is room for twice its norms at most."""
+        monkeypatch.setattr("clipcore.rules.autoclip.FIRST_CAPACITY", 8)
+        rule = rule_of("autoclip", window=0, percentile=100.0)
+        for resumed in range(20):
+            state = rule.state_dict()
+            rule = rule_of("autoclip", window=0, percentile=100.0)
+            rule.load_state_dict(state)
+            assert decide(rule, 1.0 + resumed)[1] == 1.0 + resumed
+            assert len(rule.state["history"]) <= max(8, 2 * (resumed + 1))
+        assert rule.state["count"] == 20
+
     @pytest.mark.parametrize("window", [0, 5])
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
     def test_a_nonfinite_norm_is_not_remembered(self, window, bad):
