@@ -205,13 +205,10 @@ class Clipper:
             ValueError: the state holds values that are not allowed, or statistics of another number of parameters, or
                 is not the state of a Clipper; nothing changes.
         """
-        if missing := STATE - state.keys():
-            raise ValueError(f"the state of a Clipper has {', '.join(sorted(STATE))}; this one lacks {sorted(missing)}")
-        step = int(state["step"])
-        settings = self._controls.settings.restored(state["mode"], state["nonfinite"], state["values"], state["knobs"])
-        rule = RULES[settings.mode](settings.values[settings.mode], len(self.names))
-        if state["rule"] is not None:
-            rule.load_state_dict(state["rule"])
+        try:
+            step, settings, rule = self._saved(state)
+        except (AttributeError, KeyError, TypeError) as error:  # a part is of another kind altogether
+            raise ValueError(f"state must be what Clipper.state_dict() returned, got {state!r:.200}") from error
         self._controls.restore(settings)
         self._step, self._rule = step, rule
 
@@ -220,6 +217,17 @@ class Clipper:
             "a Clipper belongs to live parameters and cannot be copied or pickled: save its state_dict(), and load "
             "that into a Clipper made for the other parameters"
         )
+
+    def _saved(self, state: Mapping[str, Any]) -> tuple[int, Settings, Rule]:
+        if missing := STATE - state.keys():
+            raise ValueError(f"the state of a Clipper has {', '.join(sorted(STATE))}; this one lacks {sorted(missing)}")
+        if (step := int(state["step"])) < 0:
+            raise ValueError(f"step must be >= 0, got {step}")
+        settings = self._controls.settings.restored(state["mode"], state["nonfinite"], state["values"], state["knobs"])
+        rule = RULES[settings.mode](settings.values[settings.mode], len(self.names))
+        if state["rule"] is not None:
+            rule.load_state_dict(state["rule"])
+        return step, settings, rule
 
     def _obey(self, step: int) -> None:
         """Put the waiting patches into force; a rule whose operations they change starts anew."""

@@ -383,11 +383,34 @@ def test_a_clipper_is_not_copied_but_its_state_is(copied):
         copied(Clipper(model_with(torch.ones(1))))
 
 
-@pytest.mark.parametrize("broken", [{}, {"step": 1}, {"step": "x"}])
-def test_a_broken_state_changes_nothing(broken):
-    """What lacks a part, or has a wrong one, is refused as a whole."""
-    saved = Clipper([nn.Parameter(torch.ones(1))], max_norm=9.0).state_dict()
-    clipper = Clipper([nn.Parameter(torch.ones(1))])
-    with pytest.raises(ValueError, match=r"lacks|invalid literal"):
-        clipper.load_state_dict({**saved, **broken} if broken.get("step") == "x" else broken)
-    assert clipper.config["max_norm"] == 1.0
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"step": "x"},
+        {"step": None},
+        {"step": -4},
+        {"mode": "x"},
+        {"values": 3},
+        {"values": {"x": {}}},
+        {"values": {"norm": {"max_norm": "9"}}},
+        {"knobs": 3},
+        {"rule": {}},
+        {"rule": 3},
+        {"rule": {"history": 3, "count": 1}},
+    ],
+)
+@pytest.mark.parametrize("window", [0, 5])
+def test_a_broken_state_changes_nothing(broken, window):
+    """What has a wrong part is refused as a whole."""
+    saved = Clipper([nn.Parameter(torch.ones(1))], "autoclip", window=window).state_dict()
+    clipper = Clipper([nn.Parameter(torch.ones(1))], max_norm=9.0)
+    with pytest.raises(ValueError, match=r"state|step|mode|invalid literal"):
+        clipper.load_state_dict({**saved, **broken})
+    assert (clipper.config["mode"], clipper.config["max_norm"]) == ("norm", 9.0)
+
+
+@pytest.mark.parametrize("broken", [{}, {"step": 1}, None, 3])
+def test_what_is_no_state_is_refused(broken):
+    """What lacks a part of it, or all."""
+    with pytest.raises(ValueError, match=r"this one lacks|must be what Clipper.state_dict\(\) returned"):
+        Clipper([nn.Parameter(torch.ones(1))]).load_state_dict(broken)
