@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
+from weakref import WeakSet
 
 from torch import Tensor
 
@@ -98,6 +99,8 @@ def connect(
 class Run:
     """One training run on the server; made by `connect`.
 
+    It belongs to the process that made it: in a forked child it records nothing, commands nothing and has no end.
+
     Attributes:
         id: the run's id on the server.
     """
@@ -117,10 +120,11 @@ class Run:
         self._known_metrics: set[str] = set()
         self._step = 0
         self._layers_due = 0.0
-        self._over = False
+        self._over = ""  # since when nothing is recorded any more
         self._link = Link(url, token, self._outbox, hello=self._hello, collect=self._collect, receive=self._receive)
         self._link.start()
         atexit.register(self._finish_at_exit)
+        _runs.add(self)
 
     def log(self, stats: ClipStats, **metrics: float | Tensor) -> None:
         """Record one step: what `clip_()` returned and any numbers of your own, such as `loss` and `lr`.
@@ -132,7 +136,7 @@ class Run:
             **metrics: numbers, or tensors of one element on any device. One that is neither is left out.
         """
         if self._over:
-            self._say("run.log records nothing after run.finish")
+            self._say(f"run.log records nothing {self._over}")
             return
         try:
             self._push(stats, metrics if metrics.keys() <= self._known_metrics else self._admissible(metrics))
@@ -147,6 +151,8 @@ class Run:
 
         Waits while the run is paused. Returns False once the run was asked to stop.
         """
+        if self._over:
+            return not self._gate.stopping
         if not self._gate.in_use:
             self._gate.in_use = True
             self._tell_state()
@@ -171,7 +177,7 @@ class Run:
             raise ValueError(f"state must be one of {', '.join(get_args(Outcome))}, got {state!r}")
         if self._over:
             return
-        self._over = True
+        self._over = "after run.finish"
         deadline = time.monotonic() + timeout_s
         atexit.unregister(self._finish_at_exit)
         state = state or ("stopped" if self._gate.stopping else "finished")
@@ -193,6 +199,11 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, name={self._name!r}, step={self._step})"
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: there is no link here, and locks that its thread held are held for ever."""
+        self._over = self._over or "in a forked process"
+        self._gate = Gate(self._obeyed)
 
     def _finish_at_exit(self) -> None:
         """The script ended without `finish`: an exception that nothing caught means failed."""
@@ -326,3 +337,15 @@ class Run:
         if sentence not in self._said and len(self._said) < MAX_SENTENCES:
             self._said.add(sentence)
             log.warning("%s", sentence)
+
+
+_runs: WeakSet[Run] = WeakSet()
+
+
+def _leave_all_to_parent() -> None:
+    for run in _runs:
+        run._leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # where there is fork
+    os.register_at_fork(after_in_child=_leave_all_to_parent)

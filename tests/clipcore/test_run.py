@@ -5,6 +5,8 @@ import logging
 import math
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -389,6 +391,45 @@ def test_log_after_finish_keeps_nothing_and_says_so_once(trainer, caplog):
         trainer.step()
     assert trainer.run._recorder.take() == []
     assert caplog.text.count("nothing after run.finish") == 1
+
+
+FORKS = """
+import logging, os, signal, sys, torch, clipcore
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+parameter = torch.nn.Parameter(torch.zeros(1))
+clipper = clipcore.Clipper([parameter])
+run = clipcore.connect(clipper, url="http://127.0.0.1:9")
+
+def step():
+    parameter.grad = torch.ones(1)
+    run.log(clipper.clip_())
+
+step()
+with run._collecting, run._outbox._lock, run._gate._condition:  # as the link's thread may hold them
+    child = os.fork()
+if child == 0:
+    signal.alarm(20)  # ends what hangs
+    with run:
+        step()
+        assert run.proceed()
+        run.stop()
+        assert not run.proceed()
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+step()
+assert run._over == "" and run._outbox._seq + len(run._recorder._waiting) == 2
+run.finish(timeout_s=0.1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_leaves_the_run_to_its_parent():
+    """Whatever locks the link's thread held: the child trains on unwatched and ends, and says nothing of the run."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said.count("run.log records nothing in a forked process") == 1
+    assert sum("did not take" in line for line in said) == 1
 
 
 def test_an_unknown_end_is_a_clear_error(trainer):
