@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from reprlib import repr as quoted
 from typing import Any, Self
 
 from clipcore.knobs import Knob
@@ -67,7 +68,7 @@ class Settings:
         for name in sorted(parameters.keys() - declared.keys() - self.knobs.keys()):
             own = f"it has {', '.join(declared)}" if declared else "it has none"
             knobs = f", and the knobs are {', '.join(self.knobs)}" if self.knobs else ""
-            raise ValueError(f"mode {mode!r} has no parameter {name!r}; {own}{knobs}")
+            raise ValueError(f"mode {mode!r} has no parameter {quoted(name)}; {own}{knobs}")
         checked = {name: (declared | self.knobs)[name].check(value) for name, value in parameters.items()}
         turned = {**self.turned, **{name: checked.pop(name) for name in checked.keys() & self.knobs.keys()}}
         values = {**self.values, mode: {**self.values[mode], **checked}}
@@ -124,5 +125,5 @@ class Update:
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if not (isinstance(value, str) and value in allowed):
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {quoted(value)}")
     return str(value)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from server.catalogue import Catalogue
 from server.fanout import Channel, FanOut
@@ -38,9 +38,9 @@ from server.protocol import (
 from server.rows import after, numbered
 from server.sql import UnknownRunError
 from server.store import Store
-from server.trainer import Answer, Refusal, TakenOverError, Trainer, asked_id
+from server.trainer import Answer, LeftOut, Refusal, TakenOverError, Trainer, asked_id
 from server.viewer import Viewer
-from server.wording import changes_line, mistake_line
+from server.wording import changes_line
 
 log = logging.getLogger("clipcore.server")
 
@@ -138,7 +138,7 @@ class Hub:
             else:
                 await self._note(run, "state", "the trainer is disconnected", {"state": "disconnected"})
 
-    async def take(self, trainer: Trainer, run: LiveRun, message: FromTrainer) -> None:
+    async def take(self, trainer: Trainer, run: LiveRun, message: FromTrainer | LeftOut) -> None:
         """Commit what a trainer sent; what is committed already is passed over.
 
         Raises:
@@ -156,6 +156,8 @@ class Hub:
                     await self._take_layers(run, message)
                 case Hello():
                     raise BadMessageError("expected hello only once")
+                case LeftOut():
+                    await self._leave_out(trainer, run, message)
                 case _ if message.n > run.last_note:
                     await self._take_note(run, message)
         if isinstance(message, Applied | Rejected):
@@ -178,6 +180,14 @@ class Hub:
         run.set_layers(message)
         self._fan_out.changed(run)
 
+    async def _leave_out(self, trainer: Trainer, run: LiveRun, message: LeftOut) -> None:
+        """Say so, of each note but of a trainer's other messages only the first of a type: there may be many."""
+        if not (message.note > run.last_note or trainer.is_news(message)):
+            return
+        text = f"a message of type {message.type!r} is left out: {message.reason}"
+        log.warning("run %s: %s", run.known.id, text)
+        await self._note(run, "warning", text, {}, of=message)
+
     async def _take_note(self, run: LiveRun, message: Applied | Rejected | Event | Finish) -> None:
         match message:
             case Applied():
@@ -187,7 +197,7 @@ class Hub:
             case Rejected():
                 await self._note(run, "rejected", message.reason, {"id": asked_id(message.id)}, of=message)
             case Event(kind="state"):
-                loop = _loop_state(message)
+                loop = LoopState.model_validate(message.data)  # checked when it was read
                 changes = {} if run.over else {"state": loop.state, "commands": loop.commands}
                 await self._note(run, "state", message.text or loop.state, message.data, of=message, **changes)
             case Event():
@@ -206,21 +216,21 @@ class Hub:
         text: str,
         data: dict[str, JsonValue],
         *,
-        of: Applied | Rejected | Event | Finish | None = None,
+        of: Applied | Rejected | Event | Finish | LeftOut | None = None,
         **changes: Any,
     ) -> None:
         """Add a line to the run's log, with what it changes about the run; `of` is the trainer's note it comes from."""
         known = run.changed(**changes)
         entry = LogEntry(
             n=run.line + 1,
-            step=getattr(of, "step", known.step),
-            time=of.time if of else known.updated,
+            step=of.step if isinstance(of, Applied | Event) else known.step,
+            time=known.updated if of is None or isinstance(of, LeftOut) else of.time,
             kind=kind,
             text=text,
             data=data,
         )
-        note = of.n if of else None
-        await asyncio.wrap_future(self._store.add_line(known, entry, note))
+        note = of.note if isinstance(of, LeftOut) else of.n if of else 0
+        await asyncio.wrap_future(self._store.add_line(known, entry, note or None))
         run.last_note = note or run.last_note
         run.add_line(entry)
         self._learned(run, known)
@@ -288,10 +298,3 @@ class Hub:
     def unwatch(self, viewer: Viewer) -> None:
         """Let a viewer watch nothing any more."""
         self._fan_out.leave(viewer)
-
-
-def _loop_state(event: Event) -> LoopState:
-    try:
-        return LoopState.model_validate(event.data)
-    except ValidationError as error:
-        raise BadMessageError(f"event.data.{mistake_line(error.errors())}") from error

@@ -1,28 +1,37 @@
 """A trainer's connection: it introduces its run, then streams steps and notes, and is asked to change."""
 
 import asyncio
+import json
 import logging
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from pydantic import BaseModel, ValidationError, model_validator
 from starlette.websockets import WebSocket
 
 from server.metrics import ACKS
 from server.peer import POLICY_VIOLATION, TRY_AGAIN_LATER, BadMessageError, GoneError, Peer
 from server.protocol import (
+    MAX_COUNT,
     VERSION,
     Ack,
     Applied,
     Command,
     CommandMessage,
     Control,
+    Count,
+    Event,
+    FromTrainer,
     Hello,
+    Layers,
+    LoopState,
     Patch,
     Rejected,
     Welcome,
     from_trainer,
 )
+from server.wording import mistake_line
 from server.writer import StoreError
 
 if TYPE_CHECKING:
@@ -38,6 +47,42 @@ PENDING_REQUESTS = 100
 
 class TakenOverError(Exception):
     """Another connection feeds the run now."""
+
+
+class LeftOut(BaseModel):
+    """A message that cannot be taken, as far as it is understood.
+
+    Whoever sent it sends it again until it is acknowledged, so that to refuse it would be to refuse the run for ever.
+    """
+
+    type: Literal["steps", "layers", "applied", "rejected", "event", "finish"]
+    n: Count = 0
+    seq: Count = 0
+    columns: dict[str, list[Any]] = {}
+    reason: str
+
+    @property
+    def note(self) -> int:
+        """Its number as a note; 0 when it is none."""
+        return 0 if self.type in ("steps", "layers") else self.n
+
+    @property
+    def last_seq(self) -> int:
+        """Of its rows; 0 when it has none."""
+        return min(self.seq + len(self.columns["step"]) - 1, MAX_COUNT) if self.type == "steps" else 0
+
+    @model_validator(mode="after")
+    def _numbered(self) -> Self:
+        match self.type:
+            case "layers":
+                numbered = True
+            case "steps":
+                numbered = bool(self.seq and self.columns.get("step"))
+            case _:
+                numbered = bool(self.note)
+        if not numbered:
+            raise ValueError("nothing tells which message it is")
+        return self
 
 
 @dataclass(frozen=True)
@@ -57,6 +102,7 @@ class Trainer(Peer):
     def __init__(self, socket: WebSocket) -> None:
         super().__init__(socket)
         self._pending: dict[str, asyncio.Future[Answer]] = {}
+        self._left_out: set[str] = set()  # types of messages
 
     async def serve(self, hub: "Hub") -> None:
         """Take the run in until the trainer leaves, breaks the rules or is replaced."""
@@ -106,6 +152,12 @@ class Trainer(Peer):
             if not answer.done():
                 answer.set_result(LOST)
 
+    def is_news(self, message: LeftOut) -> bool:
+        """Whether nothing of the kind, which has no number as a note, was left out before."""
+        news = not message.note and message.type not in self._left_out
+        self._left_out.add(message.type)
+        return news
+
     async def _hello(self) -> Hello:
         try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
@@ -123,12 +175,29 @@ class Trainer(Peer):
 
     async def _feed(self, hub: "Hub", run: "LiveRun") -> None:
         await self.send(Welcome(run=run.known.id, acked=run.known.seq, n=run.last_note))
+        passed_over = 0  # last row of what was left out
         while True:
-            committed = run.known.seq, run.last_note
-            await hub.take(self, run, await self.receive(from_trainer.validate_json))
-            if committed != (run.known.seq, run.last_note):
-                await self.send(Ack(seq=run.known.seq, n=run.last_note))
+            message = await self.receive(_read)
+            await hub.take(self, run, message)
+            if isinstance(message, LeftOut):
+                passed_over = max(passed_over, message.last_seq)
+            if not isinstance(message, Layers):
+                await self.send(Ack(seq=max(run.known.seq, passed_over), n=run.last_note))
                 ACKS.inc()
+
+
+def _read(text: str) -> FromTrainer | LeftOut:
+    """What a trainer says; raises the first of its mistakes when not even its number can be read."""
+    try:
+        message = from_trainer.validate_json(text)
+        if isinstance(message, Event) and message.kind == "state":
+            LoopState.model_validate(message.data)
+    except ValidationError as error:
+        try:  # Python's own parser reads more than JSON, such as half of a character
+            return LeftOut.model_validate({**json.loads(text), "reason": mistake_line(error.errors())})
+        except (ValueError, TypeError, RecursionError):
+            raise error from None
+    return message
 
 
 LOST = Refusal(

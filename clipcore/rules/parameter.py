@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
+from reprlib import repr as quoted
 from typing import Any, Literal
 
 Value = float | int | tuple[str, ...]
@@ -55,15 +56,15 @@ class Parameter:
         if self.kind == "names":
             return self._check_names(value)
         if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{self.name} must be a number {self.allowed}, got {value!r}")
+            raise TypeError(f"{self.name} must be a number {self.allowed}, got {quoted(value)}")
         number = _float64(value)
         above = number > self.minimum if self.above_minimum else number >= self.minimum
         if not (above and number <= self.maximum):
-            raise ValueError(f"{self.name} must be {self.allowed}, got {value!r}")
+            raise ValueError(f"{self.name} must be {self.allowed}, got {quoted(value)}")
         if self.kind == "number":
             return number
         if not number.is_integer():
-            raise ValueError(f"{self.name} must be a whole number, got {value!r}")
+            raise ValueError(f"{self.name} must be a whole number, got {quoted(value)}")
         return int(number)
 
     @property
@@ -89,7 +90,7 @@ class Parameter:
     def _check_names(self, value: Any) -> tuple[str, ...]:
         listed = isinstance(value, Sequence) and not isinstance(value, str)
         if not (listed and all(isinstance(name, str) for name in value)):
-            raise TypeError(f"{self.name} must be a list of names or patterns, got {value!r}")
+            raise TypeError(f"{self.name} must be a list of names or patterns, got {quoted(value)}")
         return tuple(value)
 
 

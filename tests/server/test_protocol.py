@@ -6,10 +6,24 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+import clipcore
+from clipcore.link import Link
+from clipcore.outbox import FRAME_ROWS
+from clipcore.wire import encode
 from server import protocol
-from server.protocol import MAX_METRICS, MAX_ROWS, Columns, from_browser, from_trainer, to_browser, to_trainer
+from server.protocol import (
+    MAX_LAYERS,
+    MAX_METRICS,
+    MAX_ROWS,
+    Columns,
+    from_browser,
+    from_trainer,
+    to_browser,
+    to_trainer,
+)
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "messages.json").read_text())
 ADAPTERS: dict[str, TypeAdapter] = {
@@ -102,3 +116,31 @@ def test_layers_of_different_lengths_are_refused():
     ragged = {"type": "layers", "step": 1, "norm": [1.0, 2.0], "coef": [1.0], "clamped": []}
     with pytest.raises(ValidationError, match="as long as each other, got 2, 1 and 0"):
         from_trainer.validate_python(ragged)
+
+
+def test_the_longest_that_a_trainer_sends_is_taken(monkeypatch):
+    """Whatever a script, its model and whoever steers it make of names, reasons and numbers."""
+    monkeypatch.setattr(Link, "start", lambda _: None)
+    monkeypatch.setattr(Link, "close", lambda *_: True)
+    parameters = [(f"{number:05}{'x' * 300}", torch.nn.Parameter(torch.ones(1))) for number in range(MAX_LAYERS)]
+    knobs = [clipcore.Knob(f"k{number:063}", 1.0, "x" * 1000) for number in range(32)]
+    clipper = clipcore.Clipper(parameters, knobs=knobs, exponents=1)
+    run = clipcore.connect(clipper, name="n" * 1000)
+    too_long = "x" * 200_000
+    patches = [{"mode": too_long}, {too_long: 1}, {"max_norm": too_long}]
+    for patch in [*patches, {knob.name: 2.0 for knob in knobs}]:
+        run._receive({"type": "control", "id": "i" * 80, "patch": patch})
+    run.proceed()
+    for command in (too_long, "resume"):
+        run._receive({"type": "command", "id": "i" * 80, "command": command})
+    for _, parameter in parameters:
+        parameter.grad = torch.full((1,), math.inf)
+    stats = clipper.clip_()
+    for _ in range(FRAME_ROWS + 1):
+        run.log(stats, **{f"m{number:063}": math.nan for number in range(MAX_METRICS)})
+    layers = run._collect()
+    run.finish("failed", too_long)
+    sent = [encode(run._hello()), encode(layers), *run._outbox.unsent()]
+    taken = [from_trainer.validate_json(text).type for text in sent]
+    assert set(taken) == {"hello", "steps", "layers", "applied", "rejected", "event", "finish"}
+    assert taken.count("rejected") == len(patches) + 1

@@ -178,17 +178,13 @@ def test_silence_is_no_introduction(site, monkeypatch):
     ("message", "complaint"),
     [
         (hello(), "hello only once"),
-        (steps(1, 2, norm=[1.0]), "'norm' has 1 rows where step has 2"),
         ({**steps(1, 1), "seq": -1}, "seq"),
-        (note(1, data={"a": "x" * 70_000}), "event.data: must have at most 65,536 bytes as JSON, got 70,008"),
-        (note(1, "applied", step=1, config={"a": "x" * 70_000}), "applied.config: must have at most 65,536 bytes"),
-        (note(1, "applied", step=1, config={}, changes={"a": [1, "x" * 70_000]}), "applied.changes: must have at most"),
-        ({"type": "steps", "seq": 1, "columns": {"step": [0] * (MAX_ROWS + 1)}}, str(MAX_ROWS)),
-        (note(1, kind="state", data={"state": "dancing"}), "event.data.state: Input should be 'running' or 'paused'"),
+        (note(0), "event.n"),
+        ({"type": "steps", "seq": 2, "columns": {}}, "columns.step is missing"),
     ],
 )
-def test_a_bad_message_stores_nothing(site, message, complaint):
-    """A message that breaks the rules ends the conversation with a sentence; what came before stays."""
+def test_a_message_that_cannot_be_acknowledged_ends_the_conversation(site, message, complaint):
+    """It is not known which one it is, so the sentence that is wrong with it is the answer; what came before stays."""
     trainer = site.trainer()
     trainer.start()
     trainer.commit(steps(1, 1))
@@ -197,6 +193,77 @@ def test_a_bad_message_stores_nothing(site, message, complaint):
     assert complaint in reason
     assert rows_of(site)["seq"] == [1]
     assert until(lambda: run_of(site)["state"] == "disconnected")
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (note(1, kind="state", data={"state": "dancing"}), "state: Input should be 'running' or 'paused'"),
+        (note(1, "rejected", id="x", reason="x" * 200_000), "reason: String should have at most 100000 characters"),
+        (note(1, "finish", state="finished", reason="\ud800"), "Invalid JSON"),
+        (note(1, "applied", step=-1, config={}), "step"),
+        (note(1, data={"a": "x" * 70_000}), "data: must have at most 65,536 bytes as JSON, got 70,008"),
+        (note(1, "applied", step=1, config={"a": "x" * 70_000}), "config: must have at most 65,536 bytes"),
+        (note(1, "applied", step=1, config={}, changes={"a": [1, "x" * 70_000]}), "changes: must have at most"),
+    ],
+)
+def test_a_note_that_cannot_be_taken_is_left_out(site, message, complaint):
+    """Its number is acknowledged, for good, so that it does not come again; the log says why, and the run goes on."""
+    trainer = site.trainer()
+    trainer.start()
+    assert trainer.commit(message)["n"] == 1
+    trainer.send(message)
+    trainer.commit(note(2))
+    left_out, second = log_of(site)
+    assert (left_out["kind"], second["text"]) == ("warning", "note 2")
+    assert complaint in left_out["text"]
+    assert run_of(site)["state"] == "running"
+    trainer.close()
+    until(lambda: run_of(site)["state"] == "disconnected")
+    assert site.trainer().start()["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (steps(2, 3, norm=[1.0]), "'norm' has 1 rows where step has 2"),
+        ({"type": "steps", "seq": 2, "columns": {"step": [0] * (MAX_ROWS + 1)}}, str(MAX_ROWS)),
+    ],
+)
+def test_rows_that_cannot_be_taken_are_left_out(site, message, complaint):
+    """They are acknowledged as if they were there, and the log says once why they are missing."""
+    trainer = site.trainer()
+    trainer.start()
+    trainer.commit(steps(1, 1))
+    trainer.commit(message)
+    trainer.commit(message)
+    last = 1 + len(message["columns"]["step"])
+    trainer.commit(steps(last + 1, last + 1))
+    assert rows_of(site)["seq"] == [1, last + 1]
+    (why,) = [line["text"] for line in log_of(site) if "left out" in line["text"]]
+    assert complaint in why
+
+
+def test_layers_that_cannot_be_taken_are_left_out(site):
+    """They have no number, so there is no answer; the log says once why there are none."""
+    trainer = site.trainer()
+    trainer.start()
+    for _ in range(3):
+        trainer.send({"type": "layers", "step": 1, "norm": [1.0], "coef": [], "clamped": []})
+    trainer.commit(steps(1, 1))
+    assert [line["kind"] for line in log_of(site)] == ["warning"]
+
+
+def test_what_comes_twice_is_acknowledged_twice(site):
+    """The trainer may have missed the first acknowledgement."""
+    trainer = site.trainer()
+    trainer.start()
+    for message in (steps(5, 6), steps(5, 6), steps(1, 2)):
+        trainer.send(message)
+        assert trainer.receive() == {"type": "ack", "seq": 6, "n": 0}
+    for message in (note(1), note(1)):
+        trainer.send(message)
+        assert trainer.receive() == {"type": "ack", "seq": 6, "n": 1}
 
 
 def test_a_binary_frame_is_refused(site):
