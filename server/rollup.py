@@ -1,10 +1,10 @@
-"""The roll-up: where a metric is smallest, largest and first non-finite in bins of 16, 128, 1024, ... seqs.
+"""The roll-up: where a metric is smallest, largest and first NaN or infinite in bins of 16, 128, 1024, ... seqs.
 
 Bins are aligned, and each level is made from the one before. A chart's bins are unions of whole bins, so that any zoom
 of any run reads a few thousand of them; and no spike is lost, for an extreme of a union is an extreme of a part.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from operator import attrgetter
 from typing import NamedTuple
@@ -21,15 +21,18 @@ class Bin(NamedTuple):
     low: float | None
     high_seq: int | None
     high: float | None
-    odd_seq: int | None  # of the first non-finite value
+    nan_seq: int | None = None  # of the first NaN, and of the first of each infinity
+    positive_seq: int | None = None
+    negative_seq: int | None = None
 
     @property
     def seqs(self) -> set[int]:
         """The rows that matter."""
-        return {seq for seq in (self.low_seq, self.high_seq, self.odd_seq) if seq is not None}
+        seqs = self.low_seq, self.high_seq, self.nan_seq, self.positive_seq, self.negative_seq
+        return {seq for seq in seqs if seq is not None}
 
 
-_EMPTY = Bin(None, None, None, None, None)
+_EMPTY = Bin(None, None, None, None)
 
 
 class Stretch(NamedTuple):
@@ -49,22 +52,33 @@ def bin_of(seqs: Sequence[int], values: Sequence[float | None]) -> Bin:
     """The bin of these values; of equal ones the first counts."""
     finite = [value for value in values if value is not None and isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (None, None)
-    odd = (seq for seq, value in zip(seqs, values, strict=True) if value is not None and not isfinite(value))
+    odd = {} if len(finite) == len(values) else _first_of_each_kind(seqs, values)
     return Bin(
         None if low is None else seqs[values.index(low)],
         low,
         None if high is None else seqs[values.index(high)],
         high,
-        next(odd, None) if len(finite) < len(values) else None,
+        odd.get("nan"),
+        odd.get("inf"),
+        odd.get("-inf"),
     )
+
+
+def _first_of_each_kind(seqs: Sequence[int], values: Sequence[float | None]) -> dict[str, int]:
+    kinds = [(str(value), seq) for seq, value in zip(seqs, values, strict=True) if value and not isfinite(value)]
+    return dict(reversed(kinds))
 
 
 def union(bins: Sequence[Bin]) -> Bin:
     """The bin of all that the bins hold."""
     low = min((part for part in bins if part.low is not None), key=attrgetter("low"), default=_EMPTY)
     high = max((part for part in bins if part.high is not None), key=attrgetter("high"), default=_EMPTY)
-    odd_seq = min((part.odd_seq for part in bins if part.odd_seq is not None), default=None)
-    return Bin(low.low_seq, low.low, high.high_seq, high.high, odd_seq)
+    firsts = (_first(map(attrgetter(name), bins)) for name in ("nan_seq", "positive_seq", "negative_seq"))
+    return Bin(low.low_seq, low.low, high.high_seq, high.high, *firsts)
+
+
+def _first(seqs: Iterable[int | None]) -> int | None:
+    return min((seq for seq in seqs if seq is not None), default=None)
 
 
 def completed(before: int, last: int) -> Iterator[Stretch]:

@@ -97,8 +97,14 @@ ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT '';
 ALTER TABLE runs ADD COLUMN deleted REAL;  -- unix s; NULL: it is not
 """
 
+_SCHEMA_4 = """
+ALTER TABLE bins RENAME COLUMN odd_seq TO nan_seq;  -- of bins made before: first of any non-finite value
+ALTER TABLE bins ADD COLUMN positive_seq INTEGER;   -- first Infinity
+ALTER TABLE bins ADD COLUMN negative_seq INTEGER;   -- first -Infinity
+"""
+
 #: Script n brings a database from `user_version` n to n + 1.
-MIGRATIONS = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3)
+MIGRATIONS = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3, _SCHEMA_4)
 
 
 def lock(path: Path) -> sqlite3.Connection:

@@ -21,6 +21,13 @@ from server.writer import StoreError
 
 PURGED_ROWS = 5000  # in one transaction: clearing a deleted run away must not hold up the living
 
+#: What a union of bins is asked for, and how many seqs come first. SQLite: low_seq is that of min(low).
+_PICKS = (
+    ("low_seq, min(low)", 1),
+    ("high_seq, max(high)", 1),
+    ("min(nan_seq), min(positive_seq), min(negative_seq)", 3),
+)
+
 _BinRow = tuple[int | float | None, ...]  # a row of bins
 
 _RUN_COLUMNS = ("id", "name", "note", "state", "reason", "created", "updated", "commands", "workload")
@@ -118,7 +125,7 @@ def _roll_up(db: sqlite3.Connection, key: int, metrics: dict[str, int], stretch:
         made = _bins_of_rows(db, key, metrics, stretch)
     else:
         made = chain.from_iterable(_bins_of_bins(db, metric, stretch) for metric in metrics.values())
-    db.executemany(f"INSERT INTO bins VALUES ({_marks(8)})", list(made))
+    db.executemany(f"INSERT INTO bins VALUES ({_marks(10)})", list(made))
 
 
 def _bins_of_rows(db: sqlite3.Connection, key: int, metrics: dict[str, int], stretch: Stretch) -> Iterator[_BinRow]:
@@ -132,7 +139,7 @@ def _bins_of_rows(db: sqlite3.Connection, key: int, metrics: dict[str, int], str
 
 def _bins_of_bins(db: sqlite3.Connection, metric: int, stretch: Stretch) -> Iterator[_BinRow]:
     finer = db.execute(
-        "SELECT first, low_seq, low, high_seq, high, odd_seq FROM bins "
+        "SELECT first, low_seq, low, high_seq, high, nan_seq, positive_seq, negative_seq FROM bins "
         "WHERE metric = ? AND level = ? AND first BETWEEN ? AND ? ORDER BY first",
         (metric, stretch.level - 1, stretch.first, stretch.last),
     )
@@ -301,7 +308,7 @@ def seq_after(db: sqlite3.Connection, key: int, seq: int, count: int) -> int:
 def notable_seqs(
     db: sqlite3.Connection, key: int, metrics: Sequence[str] | None, first: int, last: int, bins: int
 ) -> set[int]:
-    """Seqs of the range's ends, and of each bin's minimum, maximum and first non-finite value of each metric."""
+    """Seqs of the range's ends, and of each bin's minimum, maximum and first NaN and infinities of each metric."""
     first, last = (_end(db, key, which, first, last) for which in ("min", "max"))
     keys = {name: metric for name, metric in _metric_keys(db, key).items() if metrics is None or name in metrics}
     level, width = grid(first, last, bins)
@@ -322,14 +329,14 @@ def _notable_in_rows(found: Rows, width: int) -> set[int]:
 
 
 def _notable_in_bins(db: sqlite3.Connection, metric: int, stretch: Stretch, width: int) -> set[int]:
-    seqs: set[int] = set()
-    for pick in ("low_seq, min(low)", "high_seq, max(high)", "min(odd_seq), NULL"):  # SQLite: low_seq is min(low)'s
+    seqs: set[int | None] = set()
+    for pick, picked in _PICKS:
         found = db.execute(
             f"SELECT {pick} FROM bins WHERE metric = ? AND level = ? AND first BETWEEN ? AND ? GROUP BY first / ?",
             (metric, *stretch, width),
         )
-        seqs.update(seq for seq, _ in found if seq is not None)
-    return seqs
+        seqs.update(*(row[:picked] for row in found))
+    return {seq for seq in seqs if seq is not None}
 
 
 def _end(db: sqlite3.Connection, key: int, which: str, first: int, last: int) -> int:

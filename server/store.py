@@ -119,8 +119,8 @@ class Store:
         """Rows with first <= seq <= last: all when they are at most `points`, else those that matter.
 
         The range is then cut into up to points / 2 bins. A row stays if it holds its bin's minimum, maximum or first
-        non-finite value of one of the metrics (None: of any), and so do the first and the last row: no spike and no
-        NaN is ever lost.
+        NaN, Infinity or -Infinity of one of the metrics (None: of any), and so do the first and the last row: no spike
+        and no NaN is ever lost.
         """
         with self._reading() as db:
             key = sql.key_of(db, run_id)

@@ -16,16 +16,16 @@ def test_bins_grow_eightfold():
 
 @given(st.lists(VALUES, min_size=1, max_size=40))
 def test_a_bin_names_its_extremes(values):
-    """Low and high are the finite minimum and maximum at their first seqs; odd is the first NaN or infinity."""
+    """Low and high are the finite minimum and maximum at their first seqs; NaN and the infinities come first there."""
     seqs = list(range(10, 10 + len(values)))
     found = bin_of(seqs, values)
     logged = [(value, seq) for seq, value in zip(seqs, values, strict=True) if value is not None]
     finite = [(value, seq) for value, seq in logged if math.isfinite(value)]
-    odd = [seq for value, seq in logged if not math.isfinite(value)]
     assert (found.low, found.low_seq) == (min(finite) if finite else (None, None))
     assert found.high == (max(finite)[0] if finite else None)
     assert found.high_seq == (min(seq for value, seq in finite if value == found.high) if finite else None)
-    assert found.odd_seq == (odd[0] if odd else None)
+    for kind, seq in (("nan", found.nan_seq), ("inf", found.positive_seq), ("-inf", found.negative_seq)):
+        assert seq == next((seq for value, seq in logged if str(value) == kind), None)
 
 
 @given(st.lists(VALUES, min_size=2, max_size=40), st.data())
