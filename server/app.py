@@ -9,6 +9,7 @@ from typing import cast
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access import Access, Gate
 from server.guard import BodyLimit, Guard, SecurityHeaders
@@ -61,11 +62,23 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     app.add_exception_handler(UnknownRunError, _not_found)
     app.add_exception_handler(StoreError, _unavailable)
     app.add_exception_handler(RequestValidationError, _unprocessable)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Guard, host=settings.host, allowed=settings.allowed_hosts)
     app.add_middleware(SecurityHeaders)
     return app
+
+
+class HeadAsGet:
+    """ASGI middleware that answers HEAD wherever GET is answered; uvicorn sends nothing but the head."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        await self._app({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
 
 
 def _version() -> str:

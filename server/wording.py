@@ -26,8 +26,6 @@ def mistake_line(errors: Sequence[Any]) -> str:
             return f"{where}: {first['ctx']['error']}".removeprefix(": ")
         case "missing":
             return f"{where} is missing"
-        case "json_invalid" if first["loc"]:  # FastAPI's: what was read so far is the input
-            return f"{first['loc'][0]} is no JSON: {first['ctx']['error']}, at character {first['loc'][-1]}"
     return f"{where}: {_cut(first['msg'], 300)}, got {_cut(repr(first['input']), 80)}".removeprefix(": ")
 
 

@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from server.catalogue import BusyRunError
 from server.protocol import RunInfo
-from server.routes.replies import HubOf, Steering, WireResponse
+from server.routes.replies import HubOf, Steering, WireResponse, WireRoute
 
-router = APIRouter(prefix="/api/runs/{run_id}", dependencies=[Steering])
+router = APIRouter(prefix="/api/runs/{run_id}", dependencies=[Steering], route_class=WireRoute)
 
 NameText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 NoteText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]

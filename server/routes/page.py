@@ -25,7 +25,7 @@ def _files() -> StaticFiles:
     return StaticFiles(directory=web(), html=True)
 
 
-@router.api_route("/{path:path}", methods=["GET", "HEAD"])
+@router.get("/{path:path}")
 async def page(request: Request) -> Response:
     """The page itself and what it loads."""
     files = _files()

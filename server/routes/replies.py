@@ -1,9 +1,12 @@
 """What the routes share: answers in the wire's JSON, and who may change something."""
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -27,6 +30,27 @@ class WireResponse(Response):
     def render(self, content: BaseModel) -> bytes:
         """The body."""
         return content.model_dump_json().encode()
+
+
+class WireRoute(APIRoute):
+    """A route whose body is read as the wire is: what a websocket would not take is no body either."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own handler, given a request that reads JSON its way."""
+        handle = super().get_route_handler()
+
+        async def handle_wire(request: Request) -> Response:
+            return await handle(_WireRequest(request.scope, request.receive))
+
+        return handle_wire
+
+
+class _WireRequest(Request):
+    async def json(self) -> Any:
+        try:
+            return from_json(await self.body())
+        except ValueError as error:
+            raise HTTPException(422, f"body is no JSON: {error}") from None
 
 
 def hub_of(connection: HTTPConnection) -> Hub:

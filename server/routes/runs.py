@@ -12,7 +12,7 @@ from starlette.responses import Response
 from server.hub import Hub
 from server.pictures import MOST_PICTURES
 from server.protocol import RESERVED_COLUMNS, Command, Layers, LogEntry, Patch, Rows, RunInfo
-from server.routes.replies import HubOf, Reply, Steering, StoreOf, WireResponse
+from server.routes.replies import HubOf, Reply, Steering, StoreOf, WireResponse, WireRoute
 from server.trainer import Refusal
 from server.whatif import (
     Curve,
@@ -27,7 +27,7 @@ from server.whatif import (
     suggestions,
 )
 
-router = APIRouter(prefix="/api/runs")
+router = APIRouter(prefix="/api/runs", route_class=WireRoute)
 
 #: A request is answered "pending" after so long; a paused training obeys when it goes on.
 ANSWER_TIMEOUT_S = 5.0
@@ -36,6 +36,9 @@ MAX_POINTS = 100_000
 REPLAYED_STEPS = 10_000
 _REPLAY_RANGE = ("mode", "first", "last")
 MAX_SEQ = 2**53 - 1
+_SEQ = "by seq: its number among the run's rows, from 1. It is the step unless the run was resumed or rolled back"
+First = Annotated[int, Query(ge=0, le=MAX_SEQ, description=f"first row, {_SEQ}")]
+Last = Annotated[int, Query(ge=0, le=MAX_SEQ, description=f"last row, {_SEQ}")]
 
 
 class RunList(Reply):
@@ -112,9 +115,9 @@ def series(
     run_id: str,
     store: StoreOf,
     metrics: Annotated[str, Query(description="comma-separated, a * for any characters; all by default")] = "*",
-    first: Annotated[int, Query(ge=0, le=MAX_SEQ, description="first seq")] = 0,
-    last: Annotated[int, Query(ge=0, le=MAX_SEQ, description="last seq")] = MAX_SEQ,
-    points: Annotated[int, Query(ge=2, le=MAX_POINTS, description="rows wanted, about")] = 1000,
+    first: First = 0,
+    last: Last = MAX_SEQ,
+    points: Annotated[int, Query(ge=1, le=MAX_POINTS, description="rows wanted, about")] = 1000,
 ) -> Response:
     """Rows of a range: all when they are at most `points`, else those that hold each bin's extremes."""
     known = (*RESERVED_COLUMNS, *store.metrics(run_id))  # the reserved ones are always there
@@ -133,8 +136,8 @@ def whatif(
     run_id: str,
     store: StoreOf,
     metric: Annotated[Literal["norm", "max_abs"], Query(description="what the threshold is compared with")] = "norm",
-    first: Annotated[int, Query(ge=0, le=MAX_SEQ, description="first seq")] = 0,
-    last: Annotated[int, Query(ge=0, le=MAX_SEQ, description="last seq")] = MAX_SEQ,
+    first: First = 0,
+    last: Last = MAX_SEQ,
 ) -> Response:
     """What other thresholds would have done; of a longer range, to its newest 100,000 steps."""
     values = finite_in_order(store.newest(run_id, metric, first, last, MAX_POINTS))
@@ -150,8 +153,8 @@ def replay(
     request: Request,
     store: StoreOf,
     mode: Annotated[str, Query(description="autoclip or zclip")],
-    first: Annotated[int, Query(ge=0, le=MAX_SEQ, description="first seq")] = 0,
-    last: Annotated[int, Query(ge=0, le=MAX_SEQ, description="last seq")] = MAX_SEQ,
+    first: First = 0,
+    last: Last = MAX_SEQ,
 ) -> Response:
     """What an adaptive mode would have done, from fresh statistics; of a longer range, to its newest 10,000 steps.
 

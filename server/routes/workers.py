@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import APIRouter, HTTPException
 from pydantic import Field, JsonValue
 
-from server.routes.replies import Reply, Steering, SupervisorOf
+from server.routes.replies import Reply, Steering, SupervisorOf, WireRoute
 from server.supervisor import TooManyWorkersError
 from server.workloads import describe
 
-router = APIRouter(prefix="/api")
+router = APIRouter(prefix="/api", route_class=WireRoute)
 
 
 class WorkerRequest(Reply):
