@@ -133,6 +133,8 @@ class Hub:
         run.trainer = None
         log.info("run %s: %s has left", run.known.id, trainer.name)
         async with run.writing:
+            if run.trainer is None:
+                run.forget_rows()
             if run.over or run.trainer is not None:
                 await self._learn(run)
             else:

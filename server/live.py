@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Rows that a viewer may lag behind before the store has to help: 80 s at 50 steps/s.
 RING_ROWS = 4096
+#: Rows of small batches that are kept as one: of a batch of its own, a row costs four times as much.
+JOINED_ROWS = 256
 #: Lines of the log kept for snapshots and for viewers that lag behind.
 KEPT_LINES = 500
 
@@ -113,12 +115,19 @@ class LiveRun:
     def add_rows(self, rows: Rows) -> None:
         """Keep new rows; the oldest ones leave the ring."""
         self.known = self.changed(seq=rows.seq[-1], step=rows.step[-1])
-        self._ring.append(rows)
         self._ring_rows += len(rows)
+        if self._ring and len(self._ring[-1]) + len(rows) <= JOINED_ROWS:
+            rows = joined([self._ring.pop(), rows])
+        self._ring.append(rows)
         while self._ring_rows > RING_ROWS:
             oldest = self._ring.popleft()
             self._ring_rows -= len(oldest)
             self._ring_start = oldest.seq[-1]
+
+    def forget_rows(self) -> None:
+        """Keep none of the rows: from now on the store has to help."""
+        self._ring.clear()
+        self._ring_rows, self._ring_start = 0, self.known.seq
 
     def set_layers(self, layers: Layers) -> None:
         """Keep the newest per-layer numbers."""

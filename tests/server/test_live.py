@@ -1,6 +1,8 @@
+import tracemalloc
+
 import pytest
 
-from server.live import KEPT_LINES, RING_ROWS, LiveRun
+from server.live import JOINED_ROWS, KEPT_LINES, RING_ROWS, LiveRun
 from server.protocol import Layers, LogEntry, RunInfo
 from server.rows import make_rows
 
@@ -37,9 +39,33 @@ def test_the_ring_forgets_the_oldest(run):
     last = run.known.seq
     assert seqs_between(run, 0, last) is None
     assert seqs_between(run, last - RING_ROWS - 1, last) is None
-    kept = seqs_between(run, last - RING_ROWS + 100, last)
-    assert kept[0] == last - RING_ROWS + 101
+    kept = seqs_between(run, last - RING_ROWS + JOINED_ROWS, last)
+    assert kept[0] == last - RING_ROWS + JOINED_ROWS + 1
     assert kept[-1] == last
+
+
+def test_small_batches_cost_what_large_ones_do():
+    """A row takes about as much memory whether it came alone or among hundreds."""
+
+    def taken(size):
+        run = LiveRun(RunInfo(id="r1", name="r1", state="running", created=1.0, updated=1.0))
+        tracemalloc.start()
+        for first in range(1, RING_ROWS + 1, size):
+            run.add_rows(rows(first, first + size - 1))
+        used = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return used
+
+    assert taken(1) < 1.5 * taken(512)
+
+
+def test_a_run_whose_rows_are_forgotten_leaves_them_to_the_store(run):
+    """What comes later is kept again."""
+    run.add_rows(rows(1, 5))
+    run.forget_rows()
+    assert seqs_between(run, 4, 5) is None
+    run.add_rows(rows(6, 7))
+    assert seqs_between(run, 5, 7) == [6, 7]
 
 
 def test_a_loaded_run_has_an_empty_ring():

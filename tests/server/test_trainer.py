@@ -312,6 +312,18 @@ def test_a_run_that_is_over_stays_over(site, state):
     assert log_of(site)[-1]["data"] == {"state": state, "reason": "because"}
 
 
+def test_a_run_that_nobody_feeds_keeps_no_rows_in_memory(site):
+    """The store has them; a viewer that comes later gets them from there."""
+    trainer = site.trainer()
+    trainer.start()
+    trainer.commit(steps(1, 5))
+    run = site.hub.run("r1")
+    assert run.rows_between(0, 5) is not None
+    trainer.close()
+    until(lambda: run.rows_between(0, 5) is None)
+    assert site.viewer().subscribe("r1")["rows"]["seq"] == [1, 2, 3, 4, 5]
+
+
 def test_layers_are_a_picture_of_the_moment(site):
     """The newest per-layer numbers come alone, and older ones when asked for; before the first there are none."""
     trainer = site.trainer()
