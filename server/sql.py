@@ -268,6 +268,11 @@ def user_metrics(db: sqlite3.Connection, key: int) -> dict[str, int]:
     return {name: metric for name, metric in _metric_keys(db, key).items() if name not in STEP_METRICS}
 
 
+def logged_metrics(db: sqlite3.Connection, key: int, metrics: Sequence[str] | None) -> dict[str, int]:
+    """Those of the metrics (None: of all) that a run has logged."""
+    return {name: metric for name, metric in _metric_keys(db, key).items() if metrics is None or name in metrics}
+
+
 def rows(db: sqlite3.Connection, key: int, metrics: Sequence[str] | None, which: Selection) -> Rows:
     """Rows by seq, with these metrics (None: all)."""
     own = user_metrics(db, key)
@@ -310,7 +315,7 @@ def notable_seqs(
 ) -> set[int]:
     """Seqs of the range's ends, and of each bin's minimum, maximum and first NaN and infinities of each metric."""
     first, last = (_end(db, key, which, first, last) for which in ("min", "max"))
-    keys = {name: metric for name, metric in _metric_keys(db, key).items() if metrics is None or name in metrics}
+    keys = logged_metrics(db, key, metrics)
     level, width = grid(first, last, bins)
     seqs = {first, last}
     for stretch in cover(first, last, level):

@@ -20,6 +20,8 @@ from server.wording import database_line
 from server.writer import StoreError, Writer
 
 CHUNK_ROWS = 4096  # read at a time by `chunks`
+#: So many metrics are thinned to their own extremes each; more of them share the room, for each adds rows and a column.
+UNSHARED_METRICS = 16
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Store:
     def series(self, run_id: str, metrics: Sequence[str] | None, first: int, last: int, points: int) -> Series:
         """Rows with first <= seq <= last: all when they are at most `points`, else those that matter.
 
-        The range is then cut into up to points / 2 bins. A row stays if it holds its bin's minimum, maximum or first
+        The range is then cut into up to points / 2 bins, fewer when there are many metrics. A row stays if it holds its bin's minimum, maximum or first
         NaN, Infinity or -Infinity of one of the metrics (None: of any), and so do the first and the last row: no spike
         and no NaN is ever lost.
         """
@@ -126,7 +128,9 @@ class Store:
             key = sql.key_of(db, run_id)
             if not sql.more_than(db, key, first, last, points):
                 return Series(sql.rows(db, key, metrics, sql.between(first, last)), exact=True)
-            seqs = sql.notable_seqs(db, key, metrics, first, last, max(points // 2, 1))
+            count = len(sql.logged_metrics(db, key, metrics))
+            bins = int(points / 2 * min(1, (UNSHARED_METRICS / max(count, 1)) ** 2))
+            seqs = sql.notable_seqs(db, key, metrics, first, last, max(bins, 1))
             return Series(sql.rows(db, key, metrics, sql.among(seqs)), exact=False)
 
     def newest(self, run_id: str, metric: str, first: int, last: int, count: int) -> list[float | None]:

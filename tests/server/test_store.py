@@ -268,6 +268,20 @@ def test_a_thinned_range_keeps_every_extreme(store, run, span, points):
         assert len(kept) <= 1.2 * points + 50
 
 
+def test_many_metrics_share_the_room(store):
+    """However many a run logs, a thinned range has no more numbers than of a few, and each metric's extremes."""
+    count, sizes = 20_000, []
+    for many in (16, 48):
+        run = fresh_run(store)
+        metrics = {f"m{n}": [math.sin(seq * (n + 1)) for seq in range(count)] for n in range(many)}
+        append_all(store, run, rows(1, count, **metrics))
+        series = store.series(run, None, 1, count, 400)
+        for name, values in metrics.items():
+            assert {min(values), max(values)} <= set(series.rows.metrics[name])
+        sizes.append(len(series.rows) * many)
+    assert sizes[1] <= 1.1 * sizes[0]
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_no_bin_loses_an_extreme(store, data):
