@@ -35,8 +35,8 @@ from server.protocol import (
     State,
     Steps,
 )
-from server.rows import after, numbered
-from server.sql import UnknownRunError
+from server.rows import after, numbered, without
+from server.sql import MAX_METRICS, UnknownRunError
 from server.store import Store
 from server.trainer import Answer, LeftOut, Refusal, TakenOverError, Trainer, asked_id
 from server.viewer import Viewer
@@ -170,12 +170,17 @@ class Hub:
         if not len(rows):
             return
         missing = rows.seq[0] - run.known.seq - 1
-        await asyncio.wrap_future(self._store.append(run.known.id, rows))
-        run.add_rows(rows)
+        left_out = await asyncio.wrap_future(self._store.append(run.known.id, rows))
+        run.add_rows(without(rows, left_out))
         STEPS.inc(len(rows))
         self._fan_out.changed(run)
         if missing:
             await self._note(run, "warning", f"{missing:,} steps before step {rows.step[0]:,} never arrived", {})
+        if left_out and not run.is_full:
+            run.is_full = True
+            more = f" and {len(left_out) - 1} more" if left_out[1:] else ""
+            text = f"metric {left_out[0]!r}{more} left out: a run has at most {MAX_METRICS} metrics of its own"
+            await self._note(run, "warning", text, {})
 
     async def _take_layers(self, run: LiveRun, message: Layers) -> None:
         await asyncio.wrap_future(self._store.add_layers(run.known.id, message))

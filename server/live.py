@@ -45,6 +45,7 @@ class LiveRun:
 
     Attributes:
         trainer: the connection that feeds the run, if there is one.
+        is_full: whether it has been said that the run logs more metrics than there is room for.
         writing: held while something of this run is on its way to the disk, so that everything keeps its order.
     """
 
@@ -62,6 +63,7 @@ class LiveRun:
         self.layers = layers
         self.deleted = deleted
         self.trainer: Trainer | None = None
+        self.is_full = False
         self.writing = asyncio.Lock()
         self._ring: deque[Rows] = deque()
         self._ring_rows = 0

@@ -1,7 +1,7 @@
 """Pure functions on rows of steps: number, cut and join them."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from server.protocol import RESERVED_COLUMNS, Columns, Rows
@@ -35,6 +35,11 @@ def joined(parts: Sequence[Rows]) -> Rows:
         for name, column in columns.items():
             column.extend(present[name] if name in present else [None] * len(part))
     return make_rows(columns)
+
+
+def without(rows: Rows, metrics: Collection[str]) -> Rows:
+    """The rows without these metrics."""
+    return make_rows({name: column for name, column in rows if name not in metrics})
 
 
 def logged(rows: Rows) -> Rows:

@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 from server.pictures import most_pictures, spaced
 from server.protocol import DESCRIPTION, RESERVED_COLUMNS, STEP_METRICS, Layers, LogEntry, Rows, RunInfo
 from server.rollup import Bin, Stretch, bin_of, completed, cover, grid, size, union
-from server.rows import after, make_rows
+from server.rows import after, logged, make_rows
 from server.writer import StoreError
 
+#: Of the user's own that a run may log: each takes its part of every batch's time on the only thread that writes.
+MAX_METRICS = 256
 PURGED_ROWS = 5000  # in one transaction: clearing a deleted run away must not hold up the living
 
 #: What a union of bins is asked for, and how many seqs come first. SQLite: low_seq is that of min(low).
@@ -88,12 +90,12 @@ def save_run(db: sqlite3.Connection, run: RunInfo) -> None:
     )
 
 
-def append(db: sqlite3.Connection, key: int, rows: Rows) -> None:
-    """Add the rows beyond the run's last one, and roll up the bins that they complete."""
+def append(db: sqlite3.Connection, key: int, rows: Rows) -> list[str]:
+    """Add the rows beyond the run's last one, and roll up the bins that they complete; metrics there is no room for."""
     before = _last_seq(db, key)
     rows = after(rows, before)
     if not len(rows):
-        return
+        return []
     names = [*RESERVED_COLUMNS, *(name for name in STEP_METRICS if name in rows.metrics)]
     columns = dict(rows)
     db.executemany(
@@ -109,13 +111,16 @@ def append(db: sqlite3.Connection, key: int, rows: Rows) -> None:
         )
     for stretch in completed(before, rows.seq[-1]):
         _roll_up(db, key, metrics, stretch)
+    return [name for name in logged(rows).metrics if name not in metrics]
 
 
 def _register(db: sqlite3.Connection, key: int, rows: Rows) -> dict[str, int]:
     known = _metric_keys(db, key)
-    logged = (name for name, column in rows.metrics.items() if any(value is not None for value in column))
-    if new := [(key, name) for name in logged if name not in known]:
-        db.executemany("INSERT INTO metrics (run, name) VALUES (?, ?)", new)
+    if new := [name for name in logged(rows).metrics if name not in known]:
+        own = [name for name in new if name not in STEP_METRICS]
+        room = MAX_METRICS - len(known.keys() - set(STEP_METRICS))
+        names = [*(name for name in new if name in STEP_METRICS), *own[:room]]
+        db.executemany("INSERT INTO metrics (run, name) VALUES (?, ?)", [(key, name) for name in names])
         known = _metric_keys(db, key)
     return known
 

@@ -62,8 +62,11 @@ class Store:
         """Create a run, or update what is known of it."""
         return self._writer.submit(lambda db: sql.save_run(db, run))
 
-    def append(self, run_id: str, rows: Rows) -> "Future[None]":
-        """Add rows, whose seqs rise. Those up to the run's last seq are passed over: the first of two stays."""
+    def append(self, run_id: str, rows: Rows) -> "Future[list[str]]":
+        """Add rows, whose seqs rise. Those up to the run's last seq are passed over: the first of two stays.
+
+        A run may have `sql.MAX_METRICS` metrics of the user's own; the future names those that are left out.
+        """
         return self._writer.submit(lambda db: sql.append(db, sql.key_of(db, run_id), rows))
 
     def add_line(self, run: RunInfo, entry: LogEntry, note: int | None = None) -> "Future[None]":
@@ -120,9 +123,9 @@ class Store:
     def series(self, run_id: str, metrics: Sequence[str] | None, first: int, last: int, points: int) -> Series:
         """Rows with first <= seq <= last: all when they are at most `points`, else those that matter.
 
-        The range is then cut into up to points / 2 bins, fewer when there are many metrics. A row stays if it holds its bin's minimum, maximum or first
-        NaN, Infinity or -Infinity of one of the metrics (None: of any), and so do the first and the last row: no spike
-        and no NaN is ever lost.
+        The range is then cut into up to points / 2 bins, fewer when there are many metrics. A row stays if it holds its
+        bin's minimum, maximum or first NaN, Infinity or -Infinity of one of the metrics (None: of any), and so do the
+        first and the last row: no spike and no NaN is ever lost.
         """
         with self._reading() as db:
             key = sql.key_of(db, run_id)

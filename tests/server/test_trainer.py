@@ -6,6 +6,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from server import sql
 from server import trainer as trainer_module
 from server.protocol import MAX_ROWS
 from tests.server.site import hello, steps, until
@@ -322,6 +323,29 @@ def test_a_run_that_nobody_feeds_keeps_no_rows_in_memory(site):
     trainer.close()
     until(lambda: run.rows_between(0, 5) is None)
     assert site.viewer().subscribe("r1")["rows"]["seq"] == [1, 2, 3, 4, 5]
+
+
+def test_metrics_beyond_those_a_run_may_have_are_left_out(site, monkeypatch):
+    """The first so many stay, the steps' own are always taken, and the log says once that there are more."""
+    monkeypatch.setattr(sql, "MAX_METRICS", 3)
+    viewer = site.viewer()
+    trainer = site.trainer()
+    trainer.start()
+    viewer.subscribe("r1")
+    trainer.commit(steps(1, 1, a=[1], b=[None], c=[1]))
+    trainer.commit(steps(2, 2, b=[2], d=[2], e=[2], loss=[2], a=[2]))
+    trainer.commit(steps(3, 3, f=[3]))
+    assert viewer.wait("steps", lambda message: 2 in message["rows"]["seq"])["rows"].keys() & set("abcdef") == set("ab")
+    rows = rows_of(site)
+    assert {name: rows[name] for name in ("a", "b", "c", "loss")} == {
+        "a": [1, 2, None],
+        "b": [None, 2, None],
+        "c": [1, None, None],
+        "loss": [None, 2, None],
+    }
+    assert rows.keys().isdisjoint("def")
+    (line,) = log_of(site)
+    assert line["text"].startswith("metric 'd' and 1 more left out")
 
 
 def test_layers_are_a_picture_of_the_moment(site):
