@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import JsonValue
 
-from server.protocol import LogEntry, Message, Ordinal, Patch, RunId, RunInfo
+from server.protocol import Count, LogEntry, Message, Patch, RunId, RunInfo
 
 Changes = dict[str, tuple[JsonValue, JsonValue]]  # parameter -> (before, after); None: the mode has no such parameter
 
@@ -21,7 +21,7 @@ class Change(Message):
         config: the whole configuration from that step on.
     """
 
-    step: Ordinal
+    step: Count
     time: float
     by: Literal["script", "request"]
     changes: Changes

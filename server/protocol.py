@@ -90,7 +90,7 @@ MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_./-
 MAX_COUNT = 2**53 - 1  # the largest integer that JavaScript holds exactly; SQLite ends at 2**63 - 1
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Ordinal = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-Time = Annotated[float, Field(ge=0, le=8.64e12, allow_inf_nan=False)]  # unix s; JavaScript's Date ends there
+Time = Annotated[float, Field(ge=0, lt=253_402_300_800, allow_inf_nan=False)]  # unix s; Python's years end with 9999
 Mode = Annotated[str, StringConstraints(max_length=64)]
 Object = Annotated[dict[str, JsonValue], AfterValidator(bounded)]
 Patch = Object

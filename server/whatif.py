@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import floor, fsum, isfinite, log10
 from operator import itemgetter
+from sys import float_info
 from typing import Any
 
 from clipcore import replay
 
 #: What the engine adds to a norm before it divides by it, as torch does.
 EPS = 1e-6
+_MOST_DECADES = log10(float_info.max)
 #: Of a curve; so many steps, which is what the page shows at first, are told exactly.
 POINTS = 1000
 MOST_BINS = 60
@@ -80,8 +82,8 @@ def effect_of(norms: Sequence[float], mode: str, parameters: Mapping[str, Any]) 
 
 
 def finite_in_order(values: Sequence[float | None]) -> list[float]:
-    """What enters the statistics: a step whose norm is NaN or infinite does not."""
-    return sorted(value for value in values if value is not None and isfinite(value))
+    """What enters the statistics: a step whose norm is NaN or infinite does not, nor one that calls itself negative."""
+    return sorted(value for value in values if value is not None and isfinite(value) and value >= 0)
 
 
 def scaling_curve(ordered: Sequence[float]) -> Curve:
@@ -123,7 +125,8 @@ def histogram(ordered: Sequence[float]) -> Histogram | None:
         return None
     low, high = log10(ordered[zeros]), log10(ordered[-1])
     per_decade = next((bins for bins in BINS_PER_DECADE if (high - low) * bins <= MOST_BINS), 1)
-    edges = [10 ** (k / per_decade) for k in range(floor(low * per_decade), floor(high * per_decade) + 2)]
+    exponents = (k / per_decade for k in range(floor(low * per_decade), floor(high * per_decade) + 2))
+    edges = [10**exponent if exponent < _MOST_DECADES else float_info.max for exponent in exponents]
     places = [zeros, *(bisect_left(ordered, edge) for edge in edges[1:-1]), len(ordered)]
     return Histogram(edges, [stop - start for start, stop in pairwise(places)], zeros)
 
@@ -161,8 +164,8 @@ def knee(ordered: Sequence[float]) -> float | None:
     ("Kneedle": Satopaa et al. 2011, https://doi.org/10.1109/ICDCSW.2011.20).
     """
     positive = ordered[bisect_right(ordered, 0.0) :]
-    if not positive or positive[0] == positive[-1]:
+    if not positive or log10(positive[0]) == log10(positive[-1]):
         return None
-    low, span, count = log10(positive[0]), log10(positive[-1] / positive[0]), len(positive)
+    low, span, count = log10(positive[0]), log10(positive[-1]) - log10(positive[0]), len(positive)
     sag, bend = max(((rank + 1) / count - (log10(norm) - low) / span, norm) for rank, norm in enumerate(positive))
     return bend if sag >= LEAST_SAG else None

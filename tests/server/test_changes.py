@@ -42,6 +42,12 @@ def test_the_document_starts_with_the_configuration_before_the_first_change():
     assert ChangeLog.of(run_info(VALUE), []).start == VALUE
 
 
+def test_a_change_may_hold_from_before_the_first_step():
+    """A trainer may say so of what it applied before it took one."""
+    log = [line(1, 0, {"max_norm": [1.0, 2.0]})]
+    assert [change.step for change in ChangeLog.of(run_info(NORM), log).changes] == [0]
+
+
 def test_what_changed_no_configuration_is_left_out():
     """Commands, remarks and a patch that asked for what was so already."""
     command = LogEntry(n=3, step=8, time=3.0, kind="applied", data={"id": "b", "changes": {}, "command": "pause"})

@@ -1,6 +1,7 @@
 """Whatever a client makes of the API's own description, it is answered; no request is a fault of the server's."""
 
 import threading
+from contextlib import closing
 
 import pytest
 import requests
@@ -11,9 +12,13 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
 import clipcore
+from server.protocol import MAX_COUNT
 from server.routes import runs
+from server.whatif import EPS
+from tests.server.site import steps
 
 EXAMPLES = 30  # of each operation
+ODD = "odd"
 
 
 class Training(threading.Thread):
@@ -43,8 +48,23 @@ def trained(request, serve_once):
     site = serve_once(token=request.param, max_workers=0)  # none is really started
     training = Training(site.url, request.param)
     training.start()
-    yield site, training.run_.id
+    with closing(site.trainer(Authorization="Bearer secret")) as trainer:
+        record_oddities(trainer)
+    yield site, (training.run_.id, ODD)
     training.end()
+
+
+def record_oddities(trainer):
+    """A run that has whatever the wire allows a trainer to say of a step."""
+    trainer.start(ODD)
+    values = [1e308, -1e308, 5e-324, -EPS, 0.0, "NaN", "Infinity", "-Infinity", None] * 200
+    trainer.commit(steps(1, len(values), **dict.fromkeys(("norm", "max_abs", "loss", "own"), values)))
+    applied = {"id": None, "step": 0, "config": {"mode": "norm"}, "changes": {"max_norm": ["NaN", None]}}
+    trainer.commit({"type": "applied", "n": 1, "time": 0.0, **applied})
+    note = {"type": "event", "step": MAX_COUNT, "kind": "note", "text": "\0</script>\u2028"}
+    trainer.commit({**note, "n": 2, "time": 253_402_300_799.0})
+    trainer.send({"type": "layers", "step": 1, "norm": ["NaN", 1e308], "coef": [-1.0, 0.0], "clamped": [0.0, -1.0]})
+    trainer.commit({"type": "finish", "n": 3, "time": 1.0, "state": "failed", "reason": "x" * 100_000})
 
 
 @pytest.fixture(autouse=True)
@@ -59,11 +79,11 @@ def operations(site):
     return [result.ok() for result in schema.get_all_operations()]
 
 
-def requests_of(operation, run):
+def requests_of(operation, known):
     """Cases that keep to the description and such that do not, of anything and of what is really there."""
     fixed = [{}]
     if "{run_id}" in operation.path:
-        fixed.append({"path_parameters": {"run_id": run}})
+        fixed += [{"path_parameters": {"run_id": run}} for run in known]
     if (operation.method, operation.path) == ("post", "/api/workers"):
         fixed.append({"body": {"workload": "rnn", "config": {}}})
     return st.one_of([operation.as_strategy(mode, **given) for mode in GenerationMode for given in fixed])
@@ -72,14 +92,14 @@ def requests_of(operation, run):
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # schemathesis' own strategies do, now and then
 def test_no_request_makes_the_server_fail(trained):
     """Requests made from /openapi.json, kept to it or not, with the token or not, never get a 5xx."""
-    site, run = trained
+    site, known = trained
     tokens = st.sampled_from([{}, {"Authorization": "Bearer secret"}, {"Authorization": "Bearer wrong"}])
     with requests.Session() as session:
         session.trust_env = False
         for operation in operations(site):
 
             @settings(max_examples=EXAMPLES, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
-            @given(case=requests_of(operation, run), headers=tokens)
+            @given(case=requests_of(operation, known), headers=tokens)
             def check(case, headers):
                 answer = case.call(base_url=site.url, session=session, headers=headers)
                 assert answer.status_code < 500, (case.as_curl_command(), answer.text)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -116,6 +117,17 @@ def test_layers_of_different_lengths_are_refused():
     ragged = {"type": "layers", "step": 1, "norm": [1.0, 2.0], "coef": [1.0], "clamped": []}
     with pytest.raises(ValidationError, match="as long as each other, got 2, 1 and 0"):
         from_trainer.validate_python(ragged)
+
+
+@pytest.mark.parametrize(("time", "taken"), [(253_402_300_799.9, True), (253_402_300_800.0, False), (1.75e12, False)])
+def test_a_time_is_one_that_a_calendar_has(time, taken):
+    """Seconds up to the end of the year 9999; milliseconds are a mistake."""
+    try:
+        Columns(**columns(time=[time]))
+    except ValidationError:
+        assert not taken
+    else:
+        datetime.fromtimestamp(time, UTC)
 
 
 def test_the_longest_that_a_trainer_sends_is_taken(monkeypatch):

@@ -26,8 +26,8 @@ def coefficient(norm, threshold):
 
 
 def test_only_finite_logged_norms_count():
-    """NaN, infinities and steps without a norm enter no statistic."""
-    assert finite_in_order([3.0, math.nan, 1.0, math.inf, -math.inf, None, 2.0]) == [1.0, 2.0, 3.0]
+    """NaN, infinities, negative numbers and steps without a norm enter no statistic."""
+    assert finite_in_order([3.0, math.nan, 1.0, math.inf, -math.inf, None, 2.0, -EPS]) == [1.0, 2.0, 3.0]
 
 
 @given(norms.filter(lambda ordered: ordered[-1] > 0))
@@ -87,6 +87,15 @@ def test_the_histogram_counts_every_norm_between_its_edges(ordered):
     assert found.edges[-1] >= ordered[-1] * (1 - 1e-12)
     for low, high, count in zip(found.edges[1:], found.edges[2:-1], found.counts[1:-1], strict=False):
         assert count == sum(low <= norm < high for norm in ordered)
+
+
+@given(st.lists(st.floats(0.0, allow_infinity=False, allow_nan=False), min_size=1, max_size=50).map(sorted))
+def test_norms_at_the_ends_of_what_a_float_holds_are_told_of(ordered):
+    """Tiny or huge, whatever a run that has gone wrong may log: nothing overflows, and every norm is counted."""
+    found = histogram(ordered)
+    assert found is None or sum(found.counts) + found.zeros == len(ordered)
+    assert all(math.isfinite(suggestion.threshold) for suggestion in suggestions(ordered))
+    assert all(math.isfinite(coef) for coef in scaling_curve(ordered).coef or [])
 
 
 def test_quantiles_interpolate_linearly():
