@@ -69,13 +69,17 @@ class Catalogue:
 
     async def take_up(self, info: RunInfo) -> LiveRun:
         """The run of that id: created as `info` says if there is none, brought back if it is deleted."""
-        run = self._runs.get(info.id)
-        if run is None:
-            return await self._create(info)
-        async with run.writing:  # so that nobody deletes it while it is taken up
-            if run.deleted is not None:
-                await self._mark(run, None)
-        return run
+        while True:
+            known = self._runs.get(info.id)
+            run = known or await self._create(info)
+            async with run.writing:  # so that nobody deletes or forgets it while it is taken up
+                if self._runs.get(info.id) is not run:
+                    continue  # somebody did while this waited
+                if run.deleted is not None:
+                    await self._mark(run, None)
+                if run is not known:
+                    await self._make_room()
+                return run
 
     async def delete(self, run_id: str) -> None:
         """Let a run disappear; for `RESTORABLE_S` it can be brought back.
@@ -87,7 +91,7 @@ class Catalogue:
         """
         async with self.run(run_id).writing:
             run = self.run(run_id)  # somebody may have been quicker
-            if not _idle(run):
+            if _in_use(run):
                 raise BusyRunError(run_id)
             await self._mark(run, time.time())
 
@@ -112,14 +116,17 @@ class Catalogue:
         await asyncio.wrap_future(self._store.save(info))
         run = self._runs.setdefault(info.id, LiveRun(info))
         self._on_change()
-        while len(listed := list(self)) > self._keep_runs and (old := next(filter(_idle, listed), None)):
-            await self._forget(old)
         return run
 
+    async def _make_room(self) -> None:
+        while len(listed := list(self)) > self._keep_runs and (old := next(filter(_idle, listed), None)):
+            async with old.writing:
+                await self._forget(old)
+
     async def _forget(self, run: LiveRun) -> None:
+        await asyncio.wrap_future(self._store.delete(run.known.id))
         del self._runs[run.known.id]
         self._on_change()
-        await asyncio.wrap_future(self._store.delete(run.known.id))
 
     async def _mark(self, run: LiveRun, deleted: float | None) -> None:
         if purge := self._purges.pop(run.known.id, None):
@@ -136,9 +143,10 @@ class Catalogue:
 
     async def _purge(self, run: LiveRun, after_s: float) -> None:
         await asyncio.sleep(after_s)
-        del self._purges[run.known.id]
         try:
-            await self._forget(run)
+            async with run.writing:
+                del self._purges[run.known.id]
+                await self._forget(run)
         except StoreError as error:
             log.error("run %s is deleted, but its data is still there: %s", run.known.id, error)
 
@@ -150,5 +158,10 @@ def _load(store: Store, stored: StoredRun) -> LiveRun:
 
 
 def _idle(run: LiveRun) -> bool:
-    """Whether nobody feeds the run, and no worker of this server is about to."""
-    return run.trainer is None and (run.over or run.known.workload is None)
+    """Whether nothing is done with the run, nor about to be; who takes it up holds its lock."""
+    return not (_in_use(run) or run.writing.locked())
+
+
+def _in_use(run: LiveRun) -> bool:
+    """Whether somebody feeds the run, or a worker of this server is about to."""
+    return run.trainer is not None or (run.known.workload is not None and not run.over)
