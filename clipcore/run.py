@@ -54,7 +54,6 @@ DEFAULT_URL = "http://127.0.0.1:8420"
 LAYERS_INTERVAL_S = 0.5
 OWN_METRICS = MAX_METRICS - len(COLUMNS)
 MAX_SENTENCES = 100
-MAX_TEXT = 100_000  # characters of a reason on the wire
 
 _METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,63}")
 _RESERVED = frozenset({"seq", "step", "time", "mode", *COLUMNS})

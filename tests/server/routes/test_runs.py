@@ -15,7 +15,7 @@ from tests.server.site import steps
 def history(serve_once):
     """A server with one long run, whose trainer has left, and one short one."""
     site = serve_once()
-    norms = [math.sin(n / 50) for n in range(9000)]
+    norms = [abs(math.sin(n / 50)) for n in range(9000)]
     norms[1234], norms[4321] = "NaN", 1e6
     long, short = site.trainer(), site.trainer()
     long.start("long", config={"lr": math.pi})
