@@ -21,7 +21,8 @@ from clipcore.wire import encode
 
 log = logging.getLogger("clipcore")
 _websockets_log = logging.getLogger("clipcore.websockets")
-_websockets_log.setLevel(logging.INFO)  # at DEBUG it would write every header down, the token's among them
+# At DEBUG it would write every header down, the token's among them, and what it reports as errors `_complain` says too.
+_websockets_log.setLevel(logging.CRITICAL)
 
 BATCH_INTERVAL_S = 0.05
 BACKOFF_S = (0.25, 5.0)  # first and longest wait between two tries
@@ -29,11 +30,32 @@ ANSWER_TIMEOUT_S = 10.0  # for the handshake and for the welcome
 TAKEN_OVER = 4409  # the close code for a trainer whose run another one feeds now
 FRAMES_AT_ONCE = 64  # between two looks at what came in: a long backlog must not let acknowledgements pile up
 
+#: What a message of each type that a trainer takes must have.
+NEEDED = {
+    "welcome": ("acked", "n"),
+    "ack": ("seq", "n"),
+    "control": ("id", "patch"),
+    "command": ("id", "command"),
+    "error": ("reason",),
+}
+
 Message = dict[str, Any]
 
 
 class RefusedError(Exception):
     """The server does not want this run; its sentence says why."""
+
+
+def header_token(token: str | None) -> str | None:
+    """The token as it can travel in a header; None for none. What is left of a file's line end is no part of it.
+
+    Raises:
+        ValueError: it cannot; the error does not show it.
+    """
+    stripped = token.strip() if isinstance(token, str) else token
+    if stripped and not (isinstance(stripped, str) and stripped.isascii() and stripped.isprintable()):
+        raise ValueError("token must be printable ASCII, since it travels in a header (this one is not shown)")
+    return stripped or None
 
 
 class Link(threading.Thread):
@@ -90,8 +112,8 @@ class Link(threading.Thread):
                     self._converse(socket)
             except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed, RefusedError) as error:
                 self._complain(error)
-            except Exception as error:  # a fault of ours: say it whole, keep training and keep trying
-                log.exception("clipcore's link to %s failed: %s", self._url, error)
+            except Exception as error:  # noqa: BLE001  a fault of ours: say it whole, keep training and keep trying
+                self._complain(error, whole=True)
             if socket is not None and socket.close_code == TAKEN_OVER:
                 self._retire()
                 return
@@ -127,7 +149,7 @@ class Link(threading.Thread):
 
     def _greet(self, socket: ClientConnection) -> None:
         socket.send(encode(self._hello()))
-        welcome = json.loads(socket.recv(timeout=ANSWER_TIMEOUT_S))
+        welcome = _message(socket.recv(timeout=ANSWER_TIMEOUT_S))
         if welcome["type"] != "welcome":
             raise RefusedError(welcome.get("reason", f"expected welcome, got {welcome['type']}"))
         self._outbox.welcome(welcome["acked"], welcome["n"])
@@ -141,7 +163,7 @@ class Link(threading.Thread):
             self._send(socket)
             while (left_s := next_batch - time.monotonic()) > 0 and not self._done():
                 try:
-                    self._take(json.loads(socket.recv(timeout=left_s)))
+                    self._take(_message(socket.recv(timeout=left_s)))
                 except TimeoutError:
                     break
 
@@ -179,12 +201,24 @@ class Link(threading.Thread):
             self._collect()
             self._abandoned.wait(min(left_s, BATCH_INTERVAL_S))
 
-    def _complain(self, error: Exception) -> None:
-        """Say why there is no connection, once for each different reason."""
+    def _complain(self, error: Exception, *, whole: bool = False) -> None:
+        """Say why there is no connection, once for each different reason; whole: with the traceback."""
         reason = _sentence(error)
         if reason != self._complaint and not self._done():
-            log.warning("no connection to %s (%s); training goes on, steps are kept and sent later", self._url, reason)
+            text = "no connection to %s (%s); training goes on, steps are kept and sent later"
+            log.warning(text, self._url, reason, exc_info=error if whole else None)
         self._complaint = reason
+
+
+def _message(frame: str | bytes) -> Message:
+    """A frame as a message of the wire, which has what its type needs."""
+    try:
+        message = json.loads(frame)
+    except ValueError:
+        message = None
+    if not (isinstance(message, dict) and message.keys() >= {"type", *NEEDED.get(str(message.get("type")), ())}):
+        raise RefusedError(f"what answers there is no clipcore server of this version: it sent {frame[:60]!r}")
+    return message
 
 
 def _sentence(error: Exception) -> str:

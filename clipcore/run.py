@@ -29,7 +29,7 @@ from torch import Tensor
 from clipcore.announcements import Announcements
 from clipcore.clipper import Clipper
 from clipcore.gate import Gate
-from clipcore.link import Link
+from clipcore.link import Link, header_token
 from clipcore.outbox import Outbox
 from clipcore.recorder import MetricError, Recorder
 from clipcore.settings import Update
@@ -85,13 +85,13 @@ def connect(
         The run: a context manager that ends as "finished", or as "failed" with the traceback.
 
     Raises:
-        ValueError: `url` is not an http or https URL.
+        ValueError: `url` is not an http or https URL, or `token` is not printable ASCII.
     """
     return Run(
         clipper,
         name=name or Path(sys.argv[0]).stem or "python",
         url=websocket_url(url or os.environ.get("CLIPCORE_URL") or DEFAULT_URL),
-        token=token or os.environ.get("CLIPCORE_TOKEN"),
+        token=header_token(token or os.environ.get("CLIPCORE_TOKEN")),
         config=config or {},
     )
 
@@ -235,7 +235,9 @@ class Run:
 
     def _admissible(self, metrics: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
         """Remember new metrics whose names the wire can carry; say once which others are left out, and why."""
-        for name in metrics.keys() - self._known_metrics:
+        for name in metrics:
+            if name in self._known_metrics:
+                continue
             if name in _RESERVED:
                 self._say(f"run.log leaves out metric {name!r}: every step has a column of that name already")
             elif not _METRIC_NAME.fullmatch(name):

@@ -30,6 +30,7 @@ class ScriptedServer:
         self.welcome = welcome
         self.acknowledges = True
         self.refusal = None
+        self.answer = None
         self.socket = None
         self.headers = None
         self.server = serve(self.talk, "127.0.0.1", port)
@@ -42,6 +43,9 @@ class ScriptedServer:
         try:
             hello = json.loads(socket.recv())
             self.add(hello)
+            if self.answer:
+                socket.send(self.answer)
+                return
             if self.refusal:
                 socket.send(json.dumps({"type": "error", "reason": self.refusal}))
                 return
@@ -364,6 +368,14 @@ def test_a_metric_that_cannot_travel_is_left_out_and_said_once(server, trainer, 
     assert len([record for record in caplog.records if said in record.getMessage()]) == 1
 
 
+def test_the_metrics_that_came_first_are_kept(trainer):
+    """Beyond the limit the later ones are left out, in the order of the call."""
+    names = [f"m{number}" for number in range(60)]
+    trainer.step(**dict.fromkeys(names, 1.0))
+    assert trainer.run._known_metrics == set(names[: len(trainer.run._known_metrics)])
+    assert 0 < len(trainer.run._known_metrics) < 60
+
+
 @pytest.mark.parametrize("odd", [None, "high", [1.0], torch.ones(3), 10**400, torch.tensor(1j)])
 def test_one_odd_metric_costs_only_itself(server, trainer, caplog, odd):
     """The step's other metrics are recorded; the log has one sentence however many steps and values."""
@@ -473,6 +485,31 @@ def test_a_refusal_is_said_and_training_goes_on(server, caplog):
     trainer.step()
     trainer.run.finish(timeout_s=0.1)
     assert sum("version 2 of the wire" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("answer", ["hello there", "[1, 2]", "{}", '{"type": "welcome"}', b"\xff"])
+def test_what_is_no_clipcore_server_is_named_in_one_sentence(server, caplog, answer):
+    """However often the link tries again, and without a traceback."""
+    server.answer = answer
+    trainer = Trainer(server.url)
+    server.wait_for("hello", count=2)
+    trainer.step()
+    trainer.run.finish(timeout_s=0.1)
+    said = [record for record in caplog.records if record.name.startswith("clipcore") and "no connection" in record.msg]
+    assert len(said) == 1
+    assert "no clipcore server of this version" in said[0].getMessage()
+    assert said[0].exc_info is None
+
+
+def test_a_fault_of_ours_is_told_whole_and_once(server, caplog, monkeypatch):
+    """The link tries again and again; training never hears of it."""
+    monkeypatch.setattr("clipcore.run.socket.gethostname", lambda: 1 / 0)
+    trainer = Trainer(server.url)
+    trainer.step()
+    time.sleep(1.0)
+    trainer.run.finish(timeout_s=0.1)
+    said = [record for record in caplog.records if "no connection" in record.msg]
+    assert [record.exc_info[0] for record in said] == [ZeroDivisionError]
 
 
 def test_a_run_that_was_taken_over_is_left_to_the_other_process(server, caplog):

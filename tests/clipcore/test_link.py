@@ -1,0 +1,60 @@
+"""The link by itself: what it may say in a header, and to the log."""
+
+import json
+import logging
+import socket
+import threading
+from functools import partial
+
+import pytest
+from websockets.server import ServerProtocol
+from websockets.sync.client import connect
+
+from clipcore.link import Link, header_token
+from clipcore.outbox import Outbox
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"), [(None, None), ("", None), (" \n", None), ("s3cret\n", "s3cret"), ("\ta b ", "a b")]
+)
+def test_a_token_is_taken_without_the_space_around_it(token, expected):
+    """Such as the end of the line that it was read from."""
+    assert header_token(token) == expected
+
+
+@pytest.mark.parametrize("token", ["s3cr\u00e9t", "s3cret\nX-Header: 1", "s3c\x00ret", b"s3cret"])
+def test_a_token_that_no_header_can_carry_is_refused_unseen(token):
+    """The server would refuse it too."""
+    with pytest.raises(ValueError, match=r"token must be printable ASCII, .* \(this one is not shown\)"):
+        header_token(token)
+
+
+def welcome_and_stall(listener):
+    """A server that greets and is never heard of again, not even by an answer to a ping."""
+    with listener.accept()[0] as stream:
+        protocol = ServerProtocol()
+        while not (requests := protocol.events_received()):
+            protocol.receive_data(stream.recv(4096))
+        protocol.send_response(protocol.accept(requests[0]))
+        protocol.send_text(json.dumps({"type": "welcome", "acked": 0, "n": 0}).encode())
+        stream.sendall(b"".join(protocol.data_to_send()))
+        while stream.recv(4096):
+            pass
+
+
+def test_a_server_that_stalls_is_named_in_one_sentence(caplog, monkeypatch):
+    """Websockets' own records, with their tracebacks, say nothing that the link's sentence does not."""
+    monkeypatch.setattr("clipcore.link.connect", partial(connect, ping_interval=0.05, ping_timeout=0.1))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=welcome_and_stall, args=(listener,))
+        server.start()
+        url, outbox = f"ws://127.0.0.1:{listener.getsockname()[1]}/ws/train", Outbox()
+        link = Link(url, None, outbox, hello=lambda: {"type": "hello"}, collect=lambda: None, receive=lambda _: None)
+        with caplog.at_level(logging.INFO):
+            link.start()
+            server.join()
+    outbox.add_note("event")
+    link.close(0.1)
+    (record,) = (record for record in caplog.records if record.name.startswith("clipcore"))
+    assert "keepalive ping timeout" in record.getMessage()
+    assert record.exc_info is None
