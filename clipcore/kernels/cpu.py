@@ -61,6 +61,8 @@ def scale_(tensors: Sequence[Tensor], coef: Tensor, norm: Tensor, norm_type: flo
     left, written = _cpu.scale(tensors, coef, norm, POWERS[norm_type], written_norm)
     mark_written(written)
     if left:
+        written_norm[left] = norm[left]
+    if left := [i for i in left if (coef[i] if coef.dim() else coef) != 1]:  # eager writes whatever it is given
         coef = coef[left] if coef.dim() else coef
         written_norm[left] = eager.scale_(_pick(tensors, left), coef, norm[left], norm_type)
     return written_norm

@@ -230,6 +230,19 @@ def test_one_coefficient_for_all() -> None:
     assert tensors[0].tolist() == [2.0, 2.0, 2.0]
 
 
+@pytest.mark.parametrize("coef", [torch.tensor([1.0, 0.5, math.nan]), torch.tensor(1.0)])
+def test_coefficient_one_writes_no_tensor_with_gaps_either(coef: Tensor) -> None:
+    """Though the eager kernels, who take these, write whatever they are given; the norm is as it was measured."""
+    tensors = [random(6, 10, dtype=torch.float32)[:, ::2] for _ in range(3)]
+    versions = [tensor._version for tensor in tensors]
+    norms = cpu.measure(tensors).norm
+    written = cpu.scale_(tensors, coef, norms)
+    changed = (coef != 1).expand(3).tolist()
+    assert [tensor._version > version for tensor, version in zip(tensors, versions, strict=True)] == changed
+    assert torch.equal(written[0], norms[0])
+    torch.testing.assert_close(written, coef * norms, rtol=EAGER, atol=0, equal_nan=True)
+
+
 def test_coefficient_one_costs_nothing() -> None:
     """A tensor whose coefficient is 1 is not written; its norm is taken on trust."""
     tensors = [torch.ones(4), torch.ones(4)]
