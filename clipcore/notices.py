@@ -48,7 +48,7 @@ class Notices:
         self._trained_versions: list[int] = []
         self._witnesses: list[tuple[weakref.ref[Tensor], int]] = []
         if optimizer is not None:
-            optimizer.register_step_pre_hook(weakly(self._before_step))
+            optimizer.register_step_post_hook(weakly(self._after_step))  # a closure clips during the step
 
     def before_update(self) -> None:
         """Look at who will obey a patch: a script may patch all ranks alike, another thread steers this one only."""
@@ -77,7 +77,7 @@ class Notices:
         self._trained_versions = [parameter._version for parameter in self._trained]
         self._witnesses = [(weakref.ref(tensor), tensor._version) for tensor in _sample(gradients)]
 
-    def _before_step(self, *_: Any) -> None:
+    def _after_step(self, *_: Any) -> None:
         if not self._clipped_since_step:
             self._say(
                 "optimizer.step() ran without clip_() since the step before, so it used gradients that were not "
@@ -108,7 +108,8 @@ class Notices:
         """Whether these are the gradients of the last `clip_()`, written since by one operation or seemingly by none.
 
         A loop may write gradients where nobody sees it (`.data`, a replayed CUDA graph) or by one operation (`copy_`),
-        but then it also steps: as long as the parameters stay, it is a mistake.
+        but then it also steps: as long as the parameters stay, it is a mistake. Of a loop without an optimizer, which
+        writes parameters where nobody sees it either, only the first is said: `grad.data.zero_()` and backward are one.
         """
         if self._trained_versions != [parameter._version for parameter in self._trained]:
             return
@@ -118,7 +119,7 @@ class Notices:
         since = {tensor._version - version for (_, version), tensor in zip(witnesses, sample, strict=True)}
         if since == {0}:
             self._say("clip_() ran twice on the gradients of one backward: call it once, before optimizer.step()")
-        elif since == {1}:  # zero_grad(set_to_none=False) and backward are two
+        elif since == {1} and self._optimizer is not None:  # zero_grad(set_to_none=False) and backward are two
             self._say(
                 "gradients were accumulated onto clipped ones: when a step has several micro-batches, call clip_() "
                 "once, after the last backward"

@@ -121,12 +121,48 @@ def test_gradients_that_stay_where_they_are_are_left_in_peace(write, know_optimi
         loop.run("clip step", times=1)
 
 
-@pytest.mark.parametrize(("order", "notice"), [("clip clip", "ran twice"), ("clip backward clip", "accumulated onto")])
-def test_a_repeated_clip_is_named_at_once_and_without_the_optimizer(order, notice):
+@pytest.mark.parametrize(
+    ("order", "notice", "know_optimizer"),
+    [
+        ("clip clip", "ran twice", False),
+        ("clip clip", "ran twice", True),
+        ("clip backward clip", "accumulated onto", True),
+    ],
+)
+def test_a_repeated_clip_is_named_at_once(order, notice, know_optimizer):
     """In the first step, before the gradients are used."""
-    loop = Loop(know_optimizer=False)
+    loop = Loop(know_optimizer=know_optimizer)
     with pytest.warns(ClipWarning, match=notice):
         loop.run(f"backward {order}", times=1)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.LBFGS])
+def test_a_closure_that_clips_is_left_in_peace(kind):
+    """It does so during the step, as often as the optimizer asks."""
+    model = nn.Linear(4, 1)
+    optimizer = kind(model.parameters(), lr=0.1)
+    clipper = Clipper(model, optimizer=optimizer)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = model(torch.ones(3, 4)).square().mean()
+        loss.backward()
+        clipper.clip_()
+        return loss
+
+    for _ in range(3):
+        optimizer.step(closure)
+
+
+@pytest.mark.parametrize("reset", [lambda gradient: gradient.data.zero_(), torch.Tensor.zero_])
+def test_a_loop_written_by_hand_is_left_in_peace(reset):
+    """One that steps behind autograd's back, as books have it."""
+    loop = Loop(know_optimizer=False)
+    for _ in range(3):
+        loop.run("backward clip", times=1)
+        for parameter in loop.model.parameters():
+            parameter.data.add_(parameter.grad.data, alpha=-0.1)
+            reset(parameter.grad)
 
 
 def test_gradients_that_are_gone_are_named():
