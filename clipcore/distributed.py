@@ -102,11 +102,11 @@ class Shards:
         powers, counts = self._reduce(torch.stack([norm**power, count.double()]), dist.ReduceOp.SUM)
         return powers ** (1 / power), counts.to(count.dtype)
 
-    def _extreme(self, values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+    def _extreme(self, values: Tensor, operation: "dist.ReduceOp.RedOpType") -> Tensor:
         """NaN travels as inf: backends disagree about the larger of NaN and a number."""
         return self._reduce(values.nan_to_num(nan=torch.inf, posinf=torch.inf)[None], operation)[0]
 
-    def _reduce(self, rows: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+    def _reduce(self, rows: Tensor, operation: "dist.ReduceOp.RedOpType") -> Tensor:
         """(k, n) float64, column i reduced over the groups of gradient i."""
         rows = rows.clone()
         for group, positions in self._groups.items():
