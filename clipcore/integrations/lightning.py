@@ -19,7 +19,7 @@ class ClipCallback(Callback):
     """Clips all gradients of a module before each step of its one optimizer.
 
     Lightning calls it once the micro-batches of `accumulate_grad_batches` are in and mixed precision has unscaled the
-    gradients. A checkpoint carries the Clipper's state.
+    gradients. A checkpoint carries the Clipper's state, and another `fit` goes on with it.
 
     Args:
         mode: of `clipcore.Clipper`.
@@ -40,7 +40,7 @@ class ClipCallback(Callback):
         self._settings = {"mode": mode, **settings}
         self._run = run
         self._session: Session | None = None
-        self._saved: dict[str, Any] | None = None
+        self._saved: dict[str, Any] = {}  # what training starts from
         self._stats: ClipStats | None = None
         self._lr = 0.0
         self._loss: Tensor | float = 0.0
@@ -55,11 +55,12 @@ class ClipCallback(Callback):
             raise ValueError(f"Trainer(gradient_clip_val={trainer.gradient_clip_val}) clips as well: leave it out")
         if len(trainer.optimizers) != 1:
             raise ValueError(f"ClipCallback needs a module with one optimizer, got {len(trainer.optimizers)}")
+        self._saved = self.state_dict()
         self._session = Session(pl_module, self._run, **self._settings)
         self.clipper = self._session.clipper
-        if self._saved is not None:
+        if self._saved:
             self.clipper.load_state_dict(self._saved)
-            self._saved = None
+        self._saved = {}
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Clip."""
@@ -94,12 +95,12 @@ class ClipCallback(Callback):
             self._session.finish(exception)
 
     def state_dict(self) -> dict[str, Any]:
-        """The Clipper's state, for a checkpoint."""
-        return self.clipper.state_dict() if self.clipper is not None else {}
+        """The Clipper's state, for a checkpoint, and before training starts what it will start from."""
+        return self._saved or (self.clipper.state_dict() if self.clipper is not None else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint when training starts."""
-        self._saved = state_dict or None
+        self._saved = state_dict
 
     def _log(self, **metrics: Tensor | float) -> None:
         if self._stats is not None and self._session is not None:

@@ -148,6 +148,26 @@ def test_a_checkpoint_carries_the_clipper(tmp_path):
     assert again.clipper.state_dict()["rule"]["count"] == saved["rule"]["count"] + 6
 
 
+def test_another_fit_goes_on_with_the_statistics():
+    """As Lightning's own callbacks do."""
+    module, clip = Module(), ClipCallback("zclip", warmup=3)
+    fit(module, clip)
+    fit(module, clip)
+    state = clip.clipper.state_dict()
+    assert (state["step"], state["rule"]["count"]) == (12, 12)
+
+
+def test_a_loaded_state_is_not_lost_before_training_starts():
+    """A checkpoint that is saved in between carries it on."""
+    first, second, third = ClipCallback(max_norm=0.5), ClipCallback(), ClipCallback()
+    fit(Module(), first)
+    second.load_state_dict(first.state_dict())
+    third.load_state_dict(second.state_dict())
+    fit(Module(), third)
+    assert third.clipper.state_dict()["step"] == 12
+    assert third.clipper.config["max_norm"] == 0.5
+
+
 def test_a_run_shows_every_step_with_its_loss_and_learning_rate(page):
     """The loss is the mean of the step's micro-batches."""
     module = Module()
