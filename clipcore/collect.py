@@ -30,6 +30,7 @@ def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) ->
     if (gathered := gather(parameters)) is not None:
         tensors, owners, elements, double = gathered
         return _one_group(tensors, owners, len(parameters), double=double, elements=elements) if tensors else None
+    _require_tensors("parameters", parameters)
     if all(parameter.is_leaf for parameter in parameters):
         gradients = [parameter.grad for parameter in parameters]
         owners = [position for position, gradient in enumerate(gradients) if gradient is not None]
@@ -41,11 +42,18 @@ def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) ->
 
 def collect_tensors(tensors: Sequence[Tensor]) -> Gradients | None:
     """The same over tensors that are themselves to be measured, and are not changed."""
+    _require_tensors("tensors", tensors)
     owners = range(len(tensors))
     if (ordinary := _ordinary(tensors, owners, len(tensors))) is not None:
         return ordinary
-    found = [_readable(tensor, _number(position)) for position, tensor in enumerate(tensors)]
+    found = [_readable(tensor, f"tensor {_number(position)}") for position, tensor in enumerate(tensors)]
     return _distinct(tensors, found, owners, len(tensors))
+
+
+def _require_tensors(argument: str, values: Sequence[object]) -> None:
+    for value in values:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{argument} must be tensors, got {value!r:.100}")
 
 
 def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> Gradients | None:
@@ -112,22 +120,22 @@ def _writable(source: Tensor, name: str) -> Tensor:
     """The memory of a gradient that is to be changed."""
     if source.layout is torch.sparse_coo and not source.is_coalesced():
         source.copy_(source.coalesce())  # in place: p.grad stays the same object
-    memory = _readable(source, name)
+    memory = _readable(source, f"the gradient of {name}")
     refuse_unwritable(memory, name)
     return memory
 
 
-def _readable(source: Tensor, name: str) -> Tensor:
+def _readable(source: Tensor, what: str) -> Tensor:
     """The memory of a gradient: the strided tensor itself, a sparse one's values, a DTensor's local part."""
     if (spread := as_dtensor(source)) is not None:
         source = whole_sum(spread)._local_tensor
     if source.layout is torch.sparse_coo:
         source = source.detach().coalesce()._values()
     if source.layout is not torch.strided:
-        raise TypeError(f"the gradient of {name} has layout {source.layout}; strided and sparse COO can be clipped")
+        raise TypeError(f"{what} has layout {source.layout}; strided and sparse COO can be clipped")
     if source.dtype not in REAL | COMPLEX:
         raise TypeError(
-            f"the gradient of {name} is {source.dtype}; it must be float32, bfloat16, float16, float64, complex64 or "
+            f"{what} is {source.dtype}; it must be float32, bfloat16, float16, float64, complex64 or "
             "complex128: convert it first"
         )
     return source

@@ -8,6 +8,7 @@ from torch import Tensor
 from clipcore.gradients import Gradients
 
 INTERVAL_S = 0.5
+SPARSEST = 1_000_000_000  # one block in so many: the kernels count in 32 bits
 ENOUGH = 1 << 19  # elements: they tell a share of 1 in 1,000 to 5 %, and more of them would cost large models more
 
 
@@ -22,12 +23,12 @@ class Exponents:
         every: one block in so many was looked at.
 
     Raises:
-        ValueError: `every` is negative or no whole number.
+        ValueError: `every` is negative, more than `SPARSEST` or no whole number.
     """
 
     def __init__(self, every: int) -> None:
-        if isinstance(every, bool) or not isinstance(every, SupportsIndex) or every < 0:
-            raise ValueError(f"exponents must be a whole number >= 0, got {every!r}")
+        if isinstance(every, bool) or not isinstance(every, SupportsIndex) or not 0 <= every.__index__() <= SPARSEST:
+            raise ValueError(f"exponents must be a whole number >= 0, at most {SPARSEST:,}, got {every!r}")
         self.every = int(every)
         self._due = 0.0
 

@@ -5,7 +5,6 @@ nothing, a negative or NaN bound is refused, norms neither overflow nor underflo
 everywhere, and clamping says how much it clamped.
 """
 
-import contextlib
 import math
 from collections.abc import Iterable
 
@@ -174,6 +173,8 @@ def clip_grads_with_norm_(
         tensor([0.6000, 0.8000])
     """
     max_norm = _bound("max_norm", max_norm)
+    if not isinstance(total_norm, Tensor):
+        raise TypeError(f"total_norm must be a 0-d tensor, got {total_norm!r}")
     gradients = collect(listed(parameters))
     if gradients is not None:
         unknown = torch.full((len(gradients.tensors),), math.nan, dtype=torch.float64, device=gradients.device)
@@ -214,9 +215,13 @@ def _bound(name: str, value: float) -> float:
 
 def _number(name: str, value: float, allowed: str) -> float:
     """Whatever torch takes as a number, but no bool."""
-    with contextlib.suppress(TypeError, ValueError, RuntimeError):
+    try:
         if not isinstance(value, bool):
             return float(value)
+    except OverflowError:  # an integer beyond all floats, as in `Clipper`
+        return math.inf if value > 0 else -math.inf
+    except (TypeError, ValueError, RuntimeError):
+        pass
     raise TypeError(f"{name} must be a number {allowed}, got {value!r}")
 
 

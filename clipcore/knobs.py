@@ -21,7 +21,8 @@ class Knob(Parameter):
     name, default, help, kind ("number" or "integer"), unit, minimum (0 unless told), maximum, above_minimum.
 
     Raises:
-        ValueError: the name is no identifier or is taken by the clipping, or the default is out of bounds.
+        ValueError: the name is no identifier or is taken by the clipping, the kind is another, or the default is out of
+            bounds.
         TypeError: the default is no number.
 
     >>> import clipcore
@@ -41,6 +42,8 @@ class Knob(Parameter):
             raise ValueError(f"a knob's name must be an identifier of at most 64 letters, got {self.name!r}")
         if self.name in _TAKEN:
             raise ValueError(f"a knob's name must not be one of the clipping's own, got {self.name!r}")
+        if self.kind == "names":
+            raise ValueError("a knob's kind must be number or integer, got 'names'")
         object.__setattr__(self, "default", self.check(self.default))
 
 
@@ -49,9 +52,13 @@ def knobs_by_name(knobs: Iterable[Knob]) -> dict[str, Knob]:
 
     Raises:
         ValueError: two have one name, or there are too many.
+        TypeError: one is no knob.
     """
     found: dict[str, Knob] = {}
-    for knob in knobs:
+    declared = list(knobs) if isinstance(knobs, Iterable) else [knobs]
+    if not (isinstance(knobs, Iterable) and all(isinstance(knob, Knob) for knob in declared)):
+        raise TypeError(f"knobs must be a list of clipcore.Knob, got {knobs!r}")
+    for knob in declared:
         if knob.name in found:
             raise ValueError(f"knobs has two named {knob.name!r}")
         found[knob.name] = knob

@@ -21,9 +21,12 @@ class Lockstep:
 
     Raises:
         ValueError: the group's backend cannot.
+        TypeError: it is no group of this rank's.
     """
 
     def __init__(self, group: dist.ProcessGroup) -> None:
+        if not isinstance(group, dist.ProcessGroup):
+            raise TypeError(f"group must be a torch.distributed.ProcessGroup that this rank is in, got {group!r}")
         if "cpu:" not in (backends := dist.get_backend_config(group)):
             raise ValueError(
                 f"group (={backends}) cannot broadcast host memory: use torch.distributed.new_group(backend='gloo')"

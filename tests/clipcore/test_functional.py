@@ -359,3 +359,41 @@ def test_plain_names_are_the_same_functions():
     parameters = with_grads(torch.tensor([30.0, 40.0]))
     assert clipcore.gradient_clipping(parameters, max_l2_norm=5.0) == 50.0
     torch.testing.assert_close(parameters[0].grad, torch.tensor([3.0, 4.0]))
+
+
+@pytest.mark.parametrize("parameters", [[None], [nn.Parameter(torch.ones(1)), "a"], [[]]])
+@pytest.mark.parametrize("clip", [clip_grad_norm_, clip_grad_value_])
+def test_what_is_no_tensor_is_named(clip, parameters):
+    """With the argument that holds it."""
+    with pytest.raises(TypeError, match=r"parameters must be tensors, got (None|'a'|\[\])"):
+        clip(parameters, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "sentence"),
+    [
+        ([torch.ones(1), "a"], "tensors must be tensors, got 'a'"),
+        ([torch.ones(1), torch.ones(1, dtype=torch.int64)], "tensor number 1 is torch.int64"),
+        ([torch.eye(2).to_mkldnn()], "tensor number 0 has layout torch._mkldnn"),
+    ],
+)
+def test_what_cannot_be_measured_is_named(tensors, sentence):
+    """It need not be anybody's gradient."""
+    with pytest.raises(TypeError, match=sentence):
+        get_total_norm(tensors)
+
+
+def test_a_known_norm_is_a_tensor():
+    """As torch asks for too."""
+    with pytest.raises(TypeError, match=r"total_norm must be a 0-d tensor, got 5\.0"):
+        clip_grads_with_norm_([nn.Parameter(torch.ones(1))], 1.0, 5.0)
+
+
+def test_an_integer_beyond_all_floats_bounds_nothing():
+    """As in a Clipper."""
+    parameter = nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([3.0, 4.0])
+    assert clip_grad_norm_([parameter], 10**400) == 5
+    assert parameter.grad.tolist() == [3.0, 4.0]
+    with pytest.raises(ValueError, match="max_norm must be >= 0"):
+        clip_grad_norm_([parameter], -(10**400))

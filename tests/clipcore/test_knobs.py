@@ -117,3 +117,16 @@ def test_a_knob_without_a_lower_bound_has_none_in_its_schema():
     schema = Knob("shift", 0.0, "", minimum=-math.inf).schema()
     assert schema.keys() & {"minimum", "exclusiveMinimum", "maximum"} == set()
     assert LR.schema()["exclusiveMinimum"] == 0.0
+
+
+@pytest.mark.parametrize("knobs", [["lr"], Knob("lr", 0.1, "learning rate"), 3, "lr"])
+def test_what_is_no_list_of_knobs_is_refused(knobs):
+    """Naming it."""
+    with pytest.raises(TypeError, match=r"knobs must be a list of clipcore.Knob, got .*(lr|3)"):
+        Clipper([torch.nn.Parameter(torch.zeros(1))], knobs=knobs)
+
+
+def test_a_knob_is_a_number():
+    """Lists of names are for the clipping's own parameters."""
+    with pytest.raises(ValueError, match="kind must be number or integer, got 'names'"):
+        Knob("layers", ("a",), "which", kind="names")
