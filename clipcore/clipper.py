@@ -38,9 +38,9 @@ class Clipper:
         optimizer: lets `nonfinite="skip"` skip its steps, and the Clipper notice steps without `clip_()`.
         scaler: the GradScaler in use, if any, so that a `clip_()` before `unscale_` is noticed.
         nonfinite: what to do about gradients that hold NaN or infinity. "propagate" clips by them, as torch does;
-            "raise" names the parameters and leaves the gradients; "skip" leaves the gradients, and the optimizer does
-            not step; "zero" sets all gradients to zero. "raise", and "skip" with an optimizer that is not fused, wait
-            for the device once a step; nothing else here does.
+            "raise" names the parameters and leaves the gradients; "skip" leaves the gradients, and the `optimizer`, if
+            it was given, does not step; "zero" sets all gradients to zero. "raise", and "skip" with an optimizer that
+            is not fused, wait for the device once a step; nothing else here does.
         group: ranks that must clip alike, such as those of DistributedDataParallel. What the first rank's `update` asks
             for then holds on all of them from the same step on, one step later than it would alone. All of them must
             call `clip_()` equally often; each call broadcasts 8 bytes, which nobody waits for. The group's backend must

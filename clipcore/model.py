@@ -27,11 +27,13 @@ class Model:
 
         Raises:
             TypeError: something else.
-            ValueError: two tensors have one name.
+            ValueError: two tensors have one name, or one an empty name.
         """
         named: dict[str, Tensor] = {}
         known: set[int] = set()
         for name, tensor in _pairs(parameters):
+            if not name:
+                raise ValueError("`parameters` has a tensor whose name is empty")
             if named.get(name, tensor) is not tensor:
                 raise ValueError(f"`parameters` has two tensors named {name!r}")
             if id(tensor) not in known:
@@ -59,7 +61,7 @@ def listed(parameters: Tensor | Iterable[Any]) -> list[Any]:
 
 @lru_cache(maxsize=64)  # a mode asks at every step
 def _matching(names: tuple[str, ...], pattern: str) -> tuple[str, ...]:
-    return tuple(name for name in names if fnmatchcase(name, pattern))
+    return tuple(name for name in names if name == pattern or fnmatchcase(name, pattern))
 
 
 def _pairs(parameters: Parameters) -> Iterable[tuple[str, Tensor]]:

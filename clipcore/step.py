@@ -136,9 +136,14 @@ def _guard(nonfinite: str, before: Measured, total: Tensor, name_of: Callable[[i
     if nonfinite != "raise":
         return Guard(bad, zero=nonfinite == "zero")
     if bad:  # the one wait for the device that "raise" costs
-        guilty = [name_of(position) for position, norm in enumerate(before.norm.tolist()) if not math.isfinite(norm)]
+        guilty = [repr(name_of(position)) for position, count in enumerate(before.nonfinite.tolist()) if count]
+        what = (
+            f"the gradients of {', '.join(guilty)} are"
+            if guilty
+            else "every gradient is finite, but their joint norm is"
+        )
         raise RuntimeError(
-            f"the gradients of {', '.join(map(repr, guilty)) or 'all parameters together'} are not finite; they are "
-            "unchanged. Choose nonfinite='skip', 'zero' or 'propagate' to go on with such steps"
+            f"{what} not finite; they are unchanged. Choose nonfinite='skip', 'zero' or 'propagate' to go on with such "
+            "steps"
         )
     return None

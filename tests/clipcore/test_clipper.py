@@ -414,3 +414,22 @@ def test_what_is_no_state_is_refused(broken):
     """What lacks a part of it, or all."""
     with pytest.raises(ValueError, match=r"this one lacks|must be what Clipper.state_dict\(\) returned"):
         Clipper([nn.Parameter(torch.ones(1))]).load_state_dict(broken)
+
+
+def test_a_name_fits_itself_whatever_its_characters():
+    """Though brackets are a pattern's."""
+    parameter = model_with(torch.ones(2))[0]
+    clipper = Clipper([("a[0]", parameter)], "agc", exclude=["a[0]"], clipping=1e-6)
+    assert clipper.clip_().clipped_tensors == 0
+
+
+def test_an_empty_name_is_refused():
+    """Nothing could speak of that layer."""
+    with pytest.raises(ValueError, match="has a tensor whose name is empty"):
+        Clipper([("", nn.Parameter(torch.ones(1)))])
+
+
+def test_a_group_that_is_none_is_refused():
+    """Naming it."""
+    with pytest.raises(TypeError, match=r"group must be a torch.distributed.ProcessGroup .*, got 'g'"):
+        Clipper([nn.Parameter(torch.ones(1))], group="g")

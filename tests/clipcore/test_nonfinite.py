@@ -214,3 +214,11 @@ def test_a_forgotten_clipper_watches_no_step(recwarn):
     parameter.grad = torch.ones(1)
     optimizer.step()
     assert len(recwarn) == 0
+
+
+def test_a_joint_norm_that_overflows_is_told_from_gradients_that_are_not_finite():
+    """In float64, where it can."""
+    parameter = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+    parameter.grad = torch.tensor([2e200, 2e200], dtype=torch.float64)
+    with pytest.raises(RuntimeError, match="every gradient is finite, but their joint norm is not finite"):
+        Clipper([("w", parameter)], nonfinite="raise").clip_()
