@@ -131,14 +131,14 @@ class _Pending:
 def _number(name: str, value: object) -> float | Tensor:
     """A host number, or a tensor whose value must still be fetched from its device."""
     if isinstance(value, Tensor):
-        if value.numel() != 1 or value.is_complex():
-            raise MetricError(name, f"a {value.dtype} tensor of shape {tuple(value.shape)}")
+        if value.numel() != 1 or value.is_complex() or value.is_meta:
+            raise MetricError(name, f"a {value.dtype} tensor of shape {tuple(value.shape)} on {value.device}")
         return value.detach() if value.is_cuda else float(value.item())
     if not isinstance(value, SupportsFloat):
         raise MetricError(name, f"a {type(value).__name__}")
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError) as error:
+    except Exception as error:  # a stranger's __float__ may raise anything
         raise MetricError(name, f"a {type(value).__name__} ({error})") from error
 
 

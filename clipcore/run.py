@@ -58,7 +58,7 @@ MAX_SENTENCES = 100
 _METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,63}")
 _RESERVED = frozenset({"seq", "step", "time", "mode", *COLUMNS})
 
-Outcome = Literal["finished", "stopped", "failed"]
+End = Literal["finished", "stopped", "failed"]
 
 
 def connect(
@@ -126,7 +126,7 @@ class Run:
         atexit.register(self._finish_at_exit)
         _runs.add(self)
 
-    def log(self, stats: ClipStats, **metrics: float | Tensor) -> None:
+    def log(self, stats: ClipStats, /, **metrics: float | Tensor) -> None:
         """Record one step: what `clip_()` returned and any numbers of your own, such as `loss` and `lr`.
 
         Never blocks, never raises and never waits for the device; what is wrong with a metric is said once in the log.
@@ -162,7 +162,7 @@ class Run:
         """Let `proceed()` return False from now on, also where it waits; a signal handler may call this."""
         self._gate.open()
 
-    def finish(self, state: Outcome | None = None, reason: str = "", timeout_s: float = 5.0) -> None:
+    def finish(self, state: End | None = None, reason: str = "", timeout_s: float = 5.0) -> None:
         """End the run and wait until the server has all of it, at most `timeout_s` seconds. Does nothing when over.
 
         Args:
@@ -173,8 +173,8 @@ class Run:
         Raises:
             ValueError: `state` is none of the three.
         """
-        if state not in (None, *get_args(Outcome)):
-            raise ValueError(f"state must be one of {', '.join(get_args(Outcome))}, got {state!r}")
+        if state not in (None, *get_args(End)):
+            raise ValueError(f"state must be one of {', '.join(get_args(End))}, got {state!r}")
         if self._over:
             return
         self._over = "after run.finish"

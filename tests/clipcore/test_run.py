@@ -106,7 +106,7 @@ class Trainer:
         self.clipper = clipcore.Clipper([self.parameter], mode="norm", max_norm=1.0)
         self.run = clipcore.connect(self.clipper, url=url, **options)
 
-    def step(self, of_norm=2.0, **metrics):
+    def step(self, /, of_norm=2.0, **metrics):
         self.parameter.grad = torch.full((4,), of_norm / 2)
         self.run.log(self.clipper.clip_(), **metrics)
 
@@ -376,7 +376,15 @@ def test_the_metrics_that_came_first_are_kept(trainer):
     assert 0 < len(trainer.run._known_metrics) < 60
 
 
-@pytest.mark.parametrize("odd", [None, "high", [1.0], torch.ones(3), 10**400, torch.tensor(1j)])
+class Unwilling:
+    def __float__(self):
+        raise RuntimeError("not now")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [None, "high", [1.0], torch.ones(3), 10**400, torch.tensor(1j), torch.ones((), device="meta"), Unwilling()],
+)
 def test_one_odd_metric_costs_only_itself(server, trainer, caplog, odd):
     """The step's other metrics are recorded; the log has one sentence however many steps and values."""
     for step in range(3):
@@ -385,6 +393,14 @@ def test_one_odd_metric_costs_only_itself(server, trainer, caplog, odd):
     assert [row["loss"] for _, row in server.rows()] == [0.0, 1.0, 2.0]
     assert all("odd" not in row for _, row in server.rows())
     assert len([record for record in caplog.records if "'odd'" in record.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("name", ["self", "stats"])
+def test_a_metric_may_have_the_name_of_an_argument(server, trainer, name):
+    """Its name is the user's choice."""
+    trainer.step(**{name: 1.5})
+    trainer.run.finish()
+    assert [row[name] for _, row in server.rows()] == [1.5]
 
 
 @pytest.mark.parametrize("number", [True, np.bool_(True), np.float32(1), np.array(1.0), torch.ones(1), Fraction(1)])
