@@ -82,7 +82,8 @@ def connect(
             into 64 KiB is left out, the largest values first, and the log says so.
 
     Returns:
-        The run: a context manager that ends as "finished", or as "failed" with the traceback.
+        The run: a context manager that ends as "finished", or as "failed" with the traceback. Without `with` it ends
+        alike when the script does, except after `sys.exit`, which then counts as "finished": nothing tells its code.
 
     Raises:
         ValueError: `url` is not an http or https URL, or `token` is not printable ASCII.

@@ -66,7 +66,7 @@ class ClipCallback(TrainerCallback):
         self.clipper = self._session.clipper
         saved = _checkpoint(args, state) / FILE
         if state.global_step and saved.exists():
-            self.clipper.load_state_dict(torch.load(saved, weights_only=True))
+            self.clipper.load_state_dict(torch.load(saved, map_location="cpu", weights_only=True))
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
