@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -32,6 +31,9 @@ class WireResponse(Response):
         return content.model_dump_json().encode()
 
 
+_json: TypeAdapter[Any] = TypeAdapter(Any)
+
+
 class WireRoute(APIRoute):
     """A route whose body is read as the wire is: what a websocket would not take is no body either."""
 
@@ -48,9 +50,9 @@ class WireRoute(APIRoute):
 class _WireRequest(Request):
     async def json(self) -> Any:
         try:
-            return from_json(await self.body())
-        except ValueError as error:
-            raise HTTPException(422, f"body is no JSON: {error}") from None
+            return _json.validate_json(await self.body())
+        except ValidationError as error:
+            raise HTTPException(422, f"body is no JSON: {error.errors()[0]['ctx']['error']}") from None
 
 
 def hub_of(connection: HTTPConnection) -> Hub:
