@@ -45,11 +45,10 @@ class Store:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock = opened.enter_context(closing(lock(path)))
-                self._writer = Writer(open_database(path))
+                self._writer = Writer(open_database(path), chore=sql.purge_some)
             except (OSError, sqlite3.Error) as error:
                 raise StoreError(database_line(error, path, "open")) from error
             opened.pop_all()
-        self._writer.submit(self._purge)
 
     def close(self) -> None:
         """Write what is queued, then close."""
@@ -82,10 +81,8 @@ class Store:
         return self._writer.submit(lambda db: sql.mark_deleted(db, sql.key_of(db, run_id), when))
 
     def delete(self, run_id: str) -> "Future[None]":
-        """Forget a run; its rows are cleared away bit by bit afterwards."""
-        deleted = self._writer.submit(lambda db: sql.trash(db, sql.key_of(db, run_id)))
-        self._writer.submit(self._purge)
-        return deleted
+        """Forget a run; its rows are cleared away bit by bit while nothing else is to be written."""
+        return self._writer.submit(lambda db: sql.trash(db, sql.key_of(db, run_id)))
 
     @property
     def directory(self) -> Path:
@@ -96,6 +93,12 @@ class Store:
     def queued(self) -> int:
         """How many writes wait for the disk, about."""
         return self._writer.queued
+
+    @property
+    def spare_bytes(self) -> int:
+        """Room in the file that deleted runs have left to new ones; the file itself does not shrink."""
+        with self._reading() as db:
+            return int(db.execute("PRAGMA freelist_count").fetchone()[0] * db.execute("PRAGMA page_size").fetchone()[0])
 
     def check(self) -> "Future[None]":
         """Write something and take it back, to see whether the disk takes writes."""
@@ -168,7 +171,3 @@ class Store:
         with self._reading() as db:
             key = sql.key_of(db, run_id)
             return sql.rows(db, key, None, sql.between(seq + 1, sql.seq_after(db, key, seq, CHUNK_ROWS)))
-
-    def _purge(self, db: sqlite3.Connection) -> None:
-        if sql.purge_some(db):
-            self._writer.submit(self._purge)

@@ -37,10 +37,12 @@ class Writer:
 
     Args:
         db: the only connection that writes; in autocommit mode, usable from any thread.
+        chore: done bit by bit while no write waits, at first and after writes, until it says that nothing is left.
     """
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, chore: Callable[[sqlite3.Connection], bool] | None = None) -> None:
         self._db = db
+        self._chore = chore
         self._path = Path(db.execute("PRAGMA database_list").fetchone()[2])
         self._queue: queue.Queue[_Write | None] = queue.Queue(QUEUED_WRITES)
         self._thread = threading.Thread(target=self._run, name="clipcore-writer", daemon=True)
@@ -75,12 +77,26 @@ class Writer:
     def _run(self) -> None:
         ended = False
         while not ended:
+            while self._chore and self._queue.empty() and self._do(self._chore):
+                pass
             group = [self._queue.get()]
             while len(group) < GROUP_WRITES and not self._queue.empty():
                 group.append(self._queue.get())
             ended = None in group
             # From here on nobody can cancel what is written; what was cancelled while it waited is left out.
             self._commit([write for write in group if write and write.done.set_running_or_notify_cancel()])
+
+    def _do(self, chore: Callable[[sqlite3.Connection], bool]) -> bool:
+        """A bit of it; whether there is more. A disk that fails will fail the next write, too, which is told."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            left = chore(self._db)
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            return False
+        return left
 
     def _commit(self, group: list[_Write]) -> None:
         try:

@@ -1,9 +1,11 @@
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
 from server.writer import QUEUED_WRITES, StoreError, Writer
+from tests.server.site import until
 
 
 @pytest.fixture
@@ -138,3 +140,33 @@ def test_close_writes_what_is_queued(database, tmp_path):
         writer.submit(insert(value))
     writer.close()
     assert stored(tmp_path) == list(range(50))
+
+
+def test_a_chore_is_done_whenever_no_write_waits(database, tmp_path):
+    """Bit by bit, at first and after every write, until nothing is left to do; a bit that fails is tried again."""
+    left, bits = [3], []
+
+    def chore(db):
+        bits.append(left[0])
+        if left[0] == 2 and bits.count(2) == 1:
+            raise sqlite3.OperationalError("disk I/O error")
+        if left[0]:
+            insert(left[0])(db)
+            left[0] -= 1
+        return left[0] > 0
+
+    with closing(Writer(database, chore)) as writer:
+        until(lambda: bits == [3, 2])
+        writer.submit(insert(10)).result(5)
+        until(lambda: left == [0])
+        left[0] = 1
+        writer.submit(insert(20)).result(5)
+        until(lambda: left == [0])
+    assert sorted(stored(tmp_path)) == [1, 1, 2, 3, 10, 20]
+
+
+def test_a_write_does_not_wait_for_the_rest_of_a_chore(database):
+    """However long that is, the next bit comes after what has been handed in meanwhile."""
+    with closing(Writer(database, lambda _: True)) as writer:
+        for value in range(20):
+            writer.submit(insert(value)).result(5)

@@ -1,11 +1,16 @@
 import re
+from collections import namedtuple
 from concurrent.futures import Future
 
 import pytest
 
 from clipcore.rules import RULES
+from server import catalogue
 from server.routes import health
 from server.writer import StoreError
+from tests.server.site import steps, until
+
+DiskUsage = namedtuple("DiskUsage", "total used free")
 
 
 def test_a_running_server_is_alive_and_ready(site):
@@ -33,7 +38,24 @@ def test_a_disk_that_is_nearly_full_is_not_ready(site, monkeypatch):
     monkeypatch.setattr(health, "MIN_FREE_BYTES", 2**62)
     reply = site.http.get("/readyz")
     assert reply.status_code == 503
-    assert re.search(r"the disk of CLIPCORE_DATA_DIR has [\d,]+ MiB left, less than [\d,]+$", reply.json()["detail"])
+    assert re.search(
+        r"the disk of CLIPCORE_DATA_DIR has [\d,]+ MiB left, .+, less than [\d,]+$", reply.json()["detail"]
+    )
+
+
+def test_a_deleted_run_makes_room(site, monkeypatch):
+    """What it has freed in the database counts, for the file does not shrink: deleting is what helps a full disk."""
+    monkeypatch.setattr(health.shutil, "disk_usage", lambda _: DiskUsage(0, 0, 0))
+    monkeypatch.setattr(health, "MIN_FREE_BYTES", 2**16)
+    trainer = site.trainer()
+    trainer.start()
+    trainer.commit(steps(1, 4000, own=float))
+    trainer.close()
+    assert site.http.get("/readyz").status_code == 503
+    until(lambda: not site.http.get("/api/runs/r1").json()["attached"])
+    monkeypatch.setattr(catalogue, "RESTORABLE_S", 0.0)
+    assert site.http.delete("/api/runs/r1").status_code == 204
+    until(lambda: site.http.get("/readyz").status_code == 200)
 
 
 def test_the_api_describes_itself(site):
