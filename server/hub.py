@@ -123,6 +123,7 @@ class Hub:
 
     async def _introduce(self, run: LiveRun, hello: Hello) -> None:
         async with run.writing:
+            run.has_returned = run.over
             state = "running" if run.known.state == "starting" else run.known.state
             described = {name: getattr(hello, name) for name in DESCRIPTION}
             await self._learn(run, state=state, **described)  # not its name: a person may have given it another
@@ -170,6 +171,7 @@ class Hub:
         if not len(rows):
             return
         missing = rows.seq[0] - run.known.seq - 1
+        await self._go_on(run)
         left_out = await asyncio.wrap_future(self._store.append(run.known.id, rows))
         run.add_rows(without(rows, left_out))
         STEPS.inc(len(rows))
@@ -181,6 +183,13 @@ class Hub:
             more = f" and {len(left_out) - 1} more" if left_out[1:] else ""
             text = f"metric {left_out[0]!r}{more} left out: a run has at most {MAX_METRICS} metrics of its own"
             await self._note(run, "warning", text, {})
+
+    async def _go_on(self, run: LiveRun) -> None:
+        """What is new of a run that was over, from a trainer that has come since, makes it run again."""
+        if run.over and run.has_returned:
+            run.has_returned = False
+            changes = {"state": "running", "reason": "", "commands": False}
+            await self._note(run, "state", "goes on after its end", {"state": "running"}, **changes)
 
     async def _take_layers(self, run: LiveRun, message: Layers) -> None:
         await asyncio.wrap_future(self._store.add_layers(run.known.id, message))
@@ -204,6 +213,7 @@ class Hub:
             case Rejected():
                 await self._note(run, "rejected", message.reason, {"id": asked_id(message.id)}, of=message)
             case Event(kind="state"):
+                await self._go_on(run)
                 loop = LoopState.model_validate(message.data)  # checked when it was read
                 changes = {} if run.over else {"state": loop.state, "commands": loop.commands}
                 await self._note(run, "state", message.text or loop.state, message.data, of=message, **changes)

@@ -45,6 +45,7 @@ class LiveRun:
 
     Attributes:
         trainer: the connection that feeds the run, if there is one.
+        has_returned: whether its trainer came when the run was over already.
         is_full: whether it has been said that the run logs more metrics than there is room for.
         writing: held while something of this run is on its way to the disk, so that everything keeps its order.
     """
@@ -63,6 +64,7 @@ class LiveRun:
         self.layers = layers
         self.deleted = deleted
         self.trainer: Trainer | None = None
+        self.has_returned = False
         self.is_full = False
         self.writing = asyncio.Lock()
         self._ring: deque[Rows] = deque()

@@ -301,16 +301,40 @@ def test_the_state_of_the_loop_is_the_runs_state(site):
 
 @pytest.mark.parametrize("state", ["finished", "stopped", "failed"])
 def test_a_run_that_is_over_stays_over(site, state):
-    """The end and its reason stand, though the trainer leaves or comes back."""
+    """The end and its reason stand, though the trainer leaves or comes back and repeats what is there already."""
     trainer = site.trainer()
     trainer.start()
+    trainer.commit(steps(1, 3))
     trainer.commit(note(1, "finish", state=state, reason="because"))
+    trainer.commit(steps(4, 4))  # of before its end, on its way when a worker's process was gone
     trainer.close()
     until(lambda: not run_of(site)["attached"])
-    site.trainer().start()
+    again = site.trainer()
+    again.start()
+    again.commit(steps(1, 4))
+    again.commit(note(1, "finish", state="failed", reason="not so"))
     run = run_of(site)
     assert (run["state"], run["reason"]) == (state, "because")
     assert log_of(site)[-1]["data"] == {"state": state, "reason": "because"}
+
+
+@pytest.mark.parametrize("news", [steps(4, 5), note(2, kind="state", data={"state": "running", "commands": True})])
+def test_a_run_that_is_trained_on_after_its_end_runs_again(site, news):
+    """Another process that continues it under its id says so with what is new; then it may end once more."""
+    trainer = site.trainer()
+    trainer.start()
+    trainer.commit(steps(1, 3))
+    trainer.commit(note(1, "finish", state="failed", reason="because"))
+    trainer.close()
+    until(lambda: not run_of(site)["attached"])
+    again = site.trainer()
+    again.start()
+    again.commit(news)
+    run = run_of(site)
+    assert (run["state"], run["reason"], run["commands"]) == ("running", "", "kind" in news)
+    assert "goes on after its end" in [line["text"] for line in log_of(site)]
+    again.commit(note(3, "finish", state="finished"))
+    assert run_of(site)["state"] == "finished"
 
 
 def test_a_run_that_nobody_feeds_keeps_no_rows_in_memory(site):
