@@ -76,6 +76,7 @@ class Access:
         #: Cookies do not tell ports of one host apart.
         self.cookie = f"clipcore-{settings.port}"
         self._guesses = Throttle(*GUESSES)
+        self._proven: set[str] = set()  # clients that have given the token
         self._guessed: deque[bytes] = deque(maxlen=REMEMBERED_GUESSES)
         self._changes = Throttle(*CHANGES)
         self._trainers = Throttle(*TRAINERS)
@@ -148,11 +149,17 @@ class Access:
         return Denial(401, "this needs the server's token: log in, or send `Authorization: Bearer <CLIPCORE_TOKEN>`")
 
     def _check(self, client: str, given: str) -> Denial | None:
-        """Why this is not taken for the token; one guess like another, but only so many at a time."""
-        if denial := _too_many(self._guesses, client, "wrong tokens"):
-            return denial
+        """Why this is not taken for the token; one guess like another, but only so many at a time.
+
+        From where the token has come before, it is always taken: wrong ones from there must not lock its owner out.
+        """
         guess = _digest(given)
-        if self._token and hmac.compare_digest(guess, _digest(self._token)):
+        is_right = bool(self._token) and hmac.compare_digest(guess, _digest(self._token))
+        is_proven = is_right and client in self._proven
+        if not is_proven and (denial := _too_many(self._guesses, client, "wrong tokens")):
+            return denial
+        if is_right:
+            self._proven.add(client)
             return None
         # A trainer that comes back with its old token for hours learns nothing, and must not lock its machine out.
         if guess not in self._guessed:

@@ -73,7 +73,7 @@ def access_of(connection: HTTPConnection) -> Access:
     return access
 
 
-def may_steer(request: Request) -> None:
+async def may_steer(request: Request) -> None:
     """A dependency of the routes that change something."""
     if denial := access_of(request).change(request):
         raise HTTPException(denial.status, denial.reason, denial.headers)

@@ -241,6 +241,15 @@ def bearer(guess):
     return {"Authorization": f"Bearer guess {guess}"}
 
 
+def test_guesses_do_not_lock_out_who_has_given_the_token_before(closed):
+    """From an address that has shown it, the right one is taken at any time, and wrong ones are slowed down as ever."""
+    assert closed.http.get("/api/runs", headers=BEARER).status_code == 200
+    wrong = [closed.http.get("/api/runs", headers=bearer(n)).status_code for n in range(20)]
+    assert wrong[-1] == 429
+    assert closed.http.get("/api/runs", headers=BEARER).status_code == 200
+    assert closed.http.get("/api/runs", headers=bearer(99)).status_code == 429
+
+
 def test_the_same_mistake_again_is_no_new_guess(closed):
     """A script that keeps coming back with an old token locks nobody out."""
     for _ in range(30):
