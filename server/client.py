@@ -1,42 +1,60 @@
 """The REST calls that the command line makes to a running server."""
 
 import json
-import shutil
-from collections.abc import Mapping
-from http.client import HTTPResponse
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException, IncompleteRead
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote
-from urllib.request import Request, urlopen
+from urllib.parse import quote, urlsplit
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+from server.guard import LOOPBACK_NAMES
 
 TIMEOUT_S = 10.0
+PIECE_BYTES = 2**16
 
 
 class RequestError(Exception):
     """The server refused, or is not there; the sentence says which."""
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    """A token is for the server that it was given for, not for whoever that server names."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Let the redirection be an error."""
+
+
 class Client:
     """A server at `url`, which may ask for a token.
 
     Raises:
-        RequestError: `url` is no http or https URL.
+        RequestError: `url` is no http or https URL, or `token` fits into no header.
     """
 
     def __init__(self, url: str, token: str | None) -> None:
-        if not url.startswith(("http://", "https://")):
+        try:
+            parts = urlsplit(url)
+            is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+        except ValueError:
+            is_url = False
+        if not is_url or " " in url:
             raise RequestError(f"the server's url must be http(s)://host[:port][/path], got {url!r}")
+        if token and not (token.isascii() and token.isprintable()):
+            raise RequestError("the token travels in a header: it must be printable ASCII (see CLIPCORE_TOKEN)")
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        proxies = ProxyHandler({} if parts.hostname in LOOPBACK_NAMES else None)
+        self._opener = build_opener(proxies, _NoRedirects)
 
     def runs(self) -> list[dict[str, Any]]:
         """All runs, newest first."""
-        runs: list[dict[str, Any]] = self._json("GET", "/api/runs")["runs"]
+        runs: list[dict[str, Any]] = self._json("GET", "/api/runs", field="runs")
         return runs
 
     def start(self, workload: str, options: Mapping[str, Any]) -> str:
         """Start a worker; the id of its run."""
-        run: str = self._json("POST", "/api/workers", {"workload": workload, "config": options})["id"]
+        run: str = self._json("POST", "/api/workers", {"workload": workload, "config": options}, field="id")
         return run
 
     def control(self, run_id: str, patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,31 +65,47 @@ class Client:
     def export(self, run_id: str, format_: str, to: IO[bytes]) -> None:
         """Write a run's rows to a file, or its changes, or a report."""
         what = format_ if format_ in ("changes", "report") else f"export?format={quote(format_)}"
-        with self._open("GET", f"/api/runs/{quote(run_id, safe='')}/{what}") as answer:
-            shutil.copyfileobj(answer, to)
+        for piece in self._pieces("GET", f"/api/runs/{quote(run_id, safe='')}/{what}"):
+            to.write(piece)
 
-    def _json(self, method: str, path: str, body: Any = None) -> Any:
-        with self._open(method, path, body) as answer:
-            return json.load(answer)
+    def _json(self, method: str, path: str, body: Any = None, field: str | None = None) -> Any:
+        answer = b"".join(self._pieces(method, path, body))
+        try:
+            found = json.loads(answer)
+            return found if field is None else found[field]
+        except (ValueError, TypeError, KeyError) as error:
+            raise RequestError(f"what answers at {self._url} is no clipcore server: it said {answer[:60]!r}") from error
 
-    def _open(self, method: str, path: str, body: Any = None) -> HTTPResponse:
+    def _pieces(self, method: str, path: str, body: Any = None) -> Iterator[bytes]:
+        """The answer, piece by piece."""
         data = None if body is None else json.dumps(body).encode()
         headers = self._headers | ({} if data is None else {"Content-Type": "application/json"})
         request = Request(self._url + path, data, headers, method=method)
         try:
-            answer: HTTPResponse = urlopen(request, timeout=TIMEOUT_S)
+            with self._opener.open(request, timeout=TIMEOUT_S) as answer:
+                while piece := answer.read(PIECE_BYTES):
+                    yield piece
+                if answer.length:  # of what it has announced
+                    raise IncompleteRead(b"", answer.length)
         except HTTPError as error:
             with error:
                 raise RequestError(_detail(error)) from error
+        except IncompleteRead as error:
+            raise RequestError(f"the answer of {self._url} was cut off: try again") from error
         except URLError as error:
             raise RequestError(
                 f"no clipcore server answers at {self._url} ({error.reason}): start one with `clipcore serve`"
             ) from error
-        return answer
+        except (OSError, HTTPException) as error:
+            reason = str(error) or type(error).__name__
+            raise RequestError(
+                f"what is at {self._url} does not answer as a clipcore server does ({reason})"
+            ) from error
 
 
 def _detail(error: HTTPError) -> str:
     try:
         return str(json.load(error)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"{error.url} answered {error.code} {error.reason}"
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        to = f", to {error.headers['Location']!r}" if error.headers["Location"] else ""
+        return f"{error.url} answered {error.code} {error.reason}{to}"
