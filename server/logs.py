@@ -16,12 +16,21 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
         form: of each entry.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(TEXT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     uvicorn = logging.getLogger("uvicorn.error")
     # At "info" it reports every connection. At "debug" it writes every header down, the token's among them.
     uvicorn.setLevel(logging.INFO if level == "debug" else logging.WARNING)
     uvicorn.addFilter(_is_fault)
+
+
+class TextFormatter(logging.Formatter):
+    """One line an entry, whatever names it quotes, and a traceback's lines after it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        """The entry without its traceback; what would start a line of its own or steer a terminal is escaped."""
+        line = super().formatMessage(record).rstrip()
+        return line if line.isprintable() else "".join(map(_escaped, line))
 
 
 class JsonFormatter(logging.Formatter):
@@ -38,6 +47,10 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry)
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def _is_fault(record: logging.LogRecord) -> bool:

@@ -47,12 +47,37 @@ class Settings(BaseSettings):
         default_factory=_default_data_dir,
         description="directory of the database; by default clipcore in the user's data directory",
     )
-    keep_runs: int = Field(50, ge=1, description="runs kept; the oldest that are not attached go first")
+    keep_runs: int = Field(50, ge=1, le=10_000, description="runs kept; the oldest that are not attached go first")
     autostart: str = Field("", description="workload to train as soon as the server is up; empty: none")
     max_workers: int = Field(2, ge=0, description="built-in workloads that may train at a time")
     max_viewers: int = Field(5000, ge=1, description="pages that may be connected at a time")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much the log says")
     log_format: Literal["text", "json"] = Field("text", description="lines for people, or a JSON object a line")
+
+    @field_validator("host")
+    @classmethod
+    def _address(cls, host: str) -> str:
+        if not host:
+            raise ValueError("expected a name or an address of this machine, got nothing (all of them: 0.0.0.0 or ::)")
+        authority = Authority.of_setting(host)
+        if authority.port is not None:
+            raise ValueError(f"expected a name or an address without a port, got {host!r}: see CLIPCORE_PORT")
+        return authority.host
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _directory(cls, directory: object) -> object:
+        if not isinstance(directory, str | Path):
+            return directory
+        try:
+            return Path(directory).expanduser() if str(directory) else _default_data_dir()
+        except RuntimeError as error:
+            raise ValueError(f"{error} in {str(directory)!r}") from None
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, level: object) -> object:
+        return level.lower() if isinstance(level, str) else level
 
     @field_validator("allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
@@ -105,7 +130,7 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """How this machine reaches the server."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @classmethod

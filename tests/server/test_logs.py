@@ -42,6 +42,15 @@ def test_an_entry_can_be_json(capsys):
     assert "ValueError: two\nlines" in entry["traceback"]
 
 
+@pytest.mark.usefixtures("_root_as_it_was")
+def test_no_name_makes_a_line_of_its_own(capsys):
+    """Line breaks and what steers a terminal are escaped in text, also of a name that a trainer has made up."""
+    logs.configure("info", "text")
+    logging.getLogger("clipcore.server").info("run %s", "a\n2026 INFO forged\r\x1b[31m\u2028\u202e bléu")
+    (line,) = capsys.readouterr().err.split("\n")[:-1]
+    assert line.endswith(r"run a\n2026 INFO forged\r\x1b[31m\u2028\u202e bléu")
+
+
 def knock(url, secret, cookie=""):
     """Present a secret in every way there is; the cookie that the form gives for it."""
     headers = {"Authorization": f"Bearer {secret}", "Cookie": cookie}

@@ -35,7 +35,34 @@ def test_data_lives_where_the_user_keeps_data(monkeypatch):
     assert Settings().data_dir == Path.home() / ".local" / "share" / "clipcore"
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "trainbox", ""])
+def test_a_directory_may_start_at_home(monkeypatch):
+    """A service's environment file is read by no shell that would know ~; an empty value is none."""
+    monkeypatch.setenv("CLIPCORE_DATA_DIR", "~/runs")
+    assert Settings().data_dir == Path.home() / "runs"
+    monkeypatch.setenv("CLIPCORE_DATA_DIR", "")
+    assert Settings().data_dir == Settings(data_dir=Settings.model_fields["data_dir"].default_factory()).data_dir
+    monkeypatch.setenv("CLIPCORE_DATA_DIR", "~nobody-of-that-name/runs")
+    with pytest.raises(ValidationError, match="home directory"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("host", "sentence"),
+    [("", "got nothing"), ("127.0.0.1:8420", "without a port"), ("[::1]:1", "without a port"), ("a b", "no host")],
+)
+def test_a_host_is_a_name_or_an_address(host, sentence):
+    """What it is not is said; an IPv6 address may have its brackets."""
+    with pytest.raises(ValidationError, match=sentence):
+        Settings(host=host)
+    assert Settings(host="[::1]").host == "::1"
+
+
+def test_a_log_level_may_be_in_capitals():
+    """As most other programs have it."""
+    assert Settings(log_level="DEBUG").log_level == "debug"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "trainbox"])
 def test_listening_beyond_loopback_must_be_asked_for(host):
     """Whoever could be reached by others needs a token, or has to say that it is meant."""
     with pytest.raises(ValidationError, match="CLIPCORE_TOKEN to a secret, or CLIPCORE_ALLOW_REMOTE=1"):
