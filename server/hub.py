@@ -188,8 +188,8 @@ class Hub:
         """What is new of a run that was over, from a trainer that has come since, makes it run again."""
         if run.over and run.has_returned:
             run.has_returned = False
-            changes = {"state": "running", "reason": "", "commands": False}
-            await self._note(run, "state", "goes on after its end", {"state": "running"}, **changes)
+            said: dict[str, JsonValue] = {"state": "running"}
+            await self._note(run, "state", "goes on after its end", said, state="running", reason="", commands=False)
 
     async def _take_layers(self, run: LiveRun, message: Layers) -> None:
         await asyncio.wrap_future(self._store.add_layers(run.known.id, message))
