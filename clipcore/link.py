@@ -187,9 +187,15 @@ class Link(threading.Thread):
                 log.debug("ignoring a message of type %r, newer than this trainer", other)
 
     def _report_loss(self) -> None:
-        """Say what the server can only see as a gap."""
+        """Say what the server can only see as a gap, or not at all."""
         if lost := self._outbox.take_lost_rows():
             log.warning("%s steps gave way while the server was away: there was no room, on disk neither", f"{lost:,}")
+        if foreign := self._outbox.take_foreign_rows():
+            log.warning(
+                "another process has sent %s steps of this run: they stay, and as many of this one's are lost "
+                "(is CLIPCORE_RUN_ID set twice?)",
+                f"{foreign:,}",
+            )
 
     def _done(self) -> bool:
         return self._abandoned.is_set() or (self._closing.is_set() and self._outbox.empty)

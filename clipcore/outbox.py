@@ -55,7 +55,9 @@ class Outbox:
         self._n = 0
         self._sent_seq = 0
         self._sent_n = 0
+        self._most_sent = 0
         self._lost_rows = 0
+        self._foreign_rows = 0
 
     def add_rows(self, records: Iterable[Record]) -> None:
         """Number the rows; unacknowledged ones give way when there is no room on disk either (see `take_lost_rows`)."""
@@ -81,11 +83,12 @@ class Outbox:
             notes = [(n, text) for n, text in self._notes if n > self._sent_n]
         rows_before, notes_before = self._before or (0, 0)
         for frame in frames:
+            self._sent_seq = frame.last  # now: whoever takes only some does not come back after the last
+            self._most_sent = max(self._most_sent, frame.last)
             yield f'{{"type":"steps","seq":{rows_before + frame.first},"columns":{self._text(frame)}}}'
-            self._sent_seq = frame.last
         for n, text in notes:
-            yield f'{{"n":{notes_before + n},{text[1:]}'
             self._sent_n = n
+            yield f'{{"n":{notes_before + n},{text[1:]}'
 
     def rewind(self) -> None:
         """After a reconnect: what is not acknowledged counts as unsent again."""
@@ -102,6 +105,7 @@ class Outbox:
         rows_before, notes_before = self._before or (0, 0)
         seq, n = seq - rows_before, n - notes_before
         with self._lock:
+            self._foreign_rows = max(self._foreign_rows, seq - self._most_sent)
             for frames in (self._spooled, self._frames):
                 while frames and frames[0].last <= seq:
                     frames.popleft()
@@ -122,6 +126,15 @@ class Outbox:
         with self._lock:
             lost, self._lost_rows = self._lost_rows, 0
             return lost
+
+    def take_foreign_rows(self) -> int:
+        """How many rows the server has beyond all that were sent from here, at most since the last call.
+
+        Another process has fed the run meanwhile, under the same numbers: as many of this one's are passed over.
+        """
+        with self._lock:
+            foreign, self._foreign_rows = self._foreign_rows, 0
+            return foreign
 
     @property
     def pending_rows(self) -> int:

@@ -3,6 +3,7 @@
 import json
 import math
 import tempfile
+from itertools import islice
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +40,19 @@ def test_rows_are_numbered_from_one_and_sent_once():
     assert list(outbox.unsent()) == []
 
 
+def test_who_takes_some_frames_gets_the_others_next():
+    """None twice, and an acknowledgement of all that were taken is nothing strange."""
+    outbox = Outbox()
+    for first in (1, 4, 7):
+        outbox.add_rows(records(3, first))
+        list(outbox.unsent())
+    outbox.rewind()
+    assert seqs(islice(outbox.unsent(), 2)) == [1, 2, 3, 4, 5, 6]
+    outbox.acknowledge(6, 0)
+    assert outbox.take_foreign_rows() == 0
+    assert seqs(outbox.unsent()) == [7, 8, 9]
+
+
 def test_after_a_rewind_only_what_is_not_acknowledged_is_sent_again():
     """Acknowledged frames are forgotten, the others come again with the same numbers."""
     outbox = Outbox()
@@ -48,6 +62,22 @@ def test_after_a_rewind_only_what_is_not_acknowledged_is_sent_again():
     outbox.acknowledge(3, 0)
     outbox.rewind()
     assert seqs(outbox.unsent()) == [4, 5, 6, 7, 8, 9]
+
+
+def test_rows_of_another_process_are_noticed():
+    """What the server has beyond all that was sent from here came from elsewhere; what was there before is no news."""
+    outbox = Outbox()
+    outbox.welcome(100, 0)
+    assert outbox.take_foreign_rows() == 0
+    outbox.add_rows(records(50))
+    assert len(seqs(outbox.unsent())) == 50
+    outbox.rewind()
+    outbox.welcome(150, 0)
+    assert outbox.take_foreign_rows() == 0
+    outbox.add_rows(records(10, first=51))
+    outbox.welcome(400, 0)
+    assert outbox.take_foreign_rows() == 250
+    assert outbox.take_foreign_rows() == 0
 
 
 def test_notes_follow_the_rows_and_are_acknowledged_by_their_own_number():
