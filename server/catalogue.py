@@ -121,7 +121,8 @@ class Catalogue:
     async def _make_room(self) -> None:
         while len(listed := list(self)) > self._keep_runs and (old := next(filter(_idle, listed), None)):
             async with old.writing:
-                await self._forget(old)
+                if old in self and not _in_use(old):  # somebody may have waited for the lock before this did
+                    await self._forget(old)
 
     async def _forget(self, run: LiveRun) -> None:
         await asyncio.wrap_future(self._store.delete(run.known.id))
@@ -152,9 +153,14 @@ class Catalogue:
 
 
 def _load(store: Store, stored: StoredRun) -> LiveRun:
-    lines = store.lines(stored.info.id, newest=KEPT_LINES)
-    newest = next(iter(store.layers(stored.info.id, 1)), None)
-    return LiveRun(stored.info, stored.last_note, lines, newest, stored.deleted)
+    run_id = stored.info.id
+    return LiveRun(
+        stored.info,
+        stored.last_note,
+        stored.deleted,
+        read_lines=lambda: store.lines(run_id, newest=KEPT_LINES),
+        read_layers=lambda: next(iter(store.layers(run_id, 1)), None),
+    )
 
 
 def _idle(run: LiveRun) -> bool:

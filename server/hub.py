@@ -136,6 +136,8 @@ class Hub:
         async with run.writing:
             if run.trainer is None:
                 run.forget_rows()
+            if run not in self.catalogue:
+                return  # it has made room for another one
             if run.over or run.trainer is not None:
                 await self._learn(run)
             else:
@@ -306,6 +308,11 @@ class Hub:
         """
         run = self.run(run_id) if run_id is not None else self.catalogue.newest
         return self._fan_out.join(viewer, run)
+
+    @property
+    def trainers(self) -> int:
+        """How many feed a run."""
+        return sum(run.trainer is not None for run in self.catalogue)
 
     @property
     def viewers(self) -> int:

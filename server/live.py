@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from server.protocol import DESCRIPTION, Layers, LogEntry, Rows, RunInfo, State
@@ -39,9 +41,10 @@ class LiveRun:
     Args:
         known: what the store knows of the run; its state as the trainer or the supervisor last said it.
         last_note: last of the trainer's notes.
-        lines: the log's newest lines.
-        layers: the newest per-layer numbers.
         deleted: when the run was deleted, unix s; None while it is not.
+        read_lines: gives the log's newest lines. This and the next are asked at the first use: of many runs that are
+            kept, few are ever looked at.
+        read_layers: gives the newest per-layer numbers.
 
     Attributes:
         trainer: the connection that feeds the run, if there is one.
@@ -54,15 +57,15 @@ class LiveRun:
         self,
         known: RunInfo,
         last_note: int = 0,
-        lines: list[LogEntry] | None = None,
-        layers: Layers | None = None,
         deleted: float | None = None,
+        read_lines: Callable[[], list[LogEntry]] = list,
+        read_layers: Callable[[], Layers | None] = lambda: None,
     ) -> None:
         self.known = known
         self.last_note = last_note
-        self.lines = deque(lines or [], KEPT_LINES)
-        self.layers = layers
         self.deleted = deleted
+        self._read_lines = read_lines
+        self._read_layers = read_layers
         self.trainer: Trainer | None = None
         self.has_returned = False
         self.is_full = False
@@ -74,13 +77,26 @@ class LiveRun:
         self._status_version = 0
         self._layers_version = 0
 
+    @cached_property
+    def lines(self) -> deque[LogEntry]:
+        """The log's newest lines."""
+        return deque(self._read_lines(), KEPT_LINES)
+
+    @cached_property
+    def layers(self) -> Layers | None:
+        """The newest per-layer numbers."""
+        return self._read_layers()
+
+    @property
+    def state(self) -> State:
+        """As viewers see it: "disconnected" while the run is under way but nobody feeds it."""
+        lost = self.known.state in ("running", "paused") and self.trainer is None
+        return "disconnected" if lost else self.known.state
+
     @property
     def info(self) -> RunInfo:
-        """The run as viewers see it: "disconnected" while it is under way but nobody feeds it."""
-        attached = self.trainer is not None
-        lost = self.known.state in ("running", "paused") and not attached
-        state = "disconnected" if lost else self.known.state
-        return self.known.model_copy(update={"attached": attached, "state": state})
+        """The run as viewers see it."""
+        return self.known.model_copy(update={"attached": self.trainer is not None, "state": self.state})
 
     @property
     def brief(self) -> RunInfo:

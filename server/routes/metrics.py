@@ -37,13 +37,12 @@ class Gauges(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Each with its value."""
-        runs = self._hub.runs
-        states = Counter(run.state for run in runs)
+        states = Counter(run.state for run in self._hub.catalogue)
         by_state = GaugeMetricFamily("clipcore_runs", "Runs that are kept.", labels=["state"])
         for state in get_args(State):
             by_state.add_metric([state], states[state])
         yield by_state
-        yield GaugeMetricFamily("clipcore_trainers", "Connected trainers.", sum(run.attached for run in runs))
+        yield GaugeMetricFamily("clipcore_trainers", "Connected trainers.", self._hub.trainers)
         yield GaugeMetricFamily("clipcore_viewers", "Connected viewers that watch something.", self._hub.viewers)
         yield GaugeMetricFamily("clipcore_workers", "Training processes of this server.", self._supervisor.workers)
         yield GaugeMetricFamily("clipcore_queued_writes", "Writes that wait for the disk.", self._store.queued)

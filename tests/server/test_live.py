@@ -68,6 +68,27 @@ def test_a_run_whose_rows_are_forgotten_leaves_them_to_the_store(run):
     assert seqs_between(run, 5, 7) == [6, 7]
 
 
+def test_the_past_is_read_at_its_first_use():
+    """Once, whatever is added then; a run that nobody looks at costs no reading."""
+    asked = []
+
+    def read_lines():
+        asked.append("lines")
+        return [LogEntry(n=7, step=1, time=1.0, kind="note")]
+
+    def read_layers():
+        asked.append("layers")
+        return Layers(step=7, norm=[], coef=[], clamped=[])
+
+    known = RunInfo(id="r1", name="r1", state="running", created=1.0, updated=1.0)
+    run = LiveRun(known, read_lines=read_lines, read_layers=read_layers)
+    assert (run.brief.id, run.state, asked) == ("r1", "disconnected", [])
+    assert (run.line, run.layers.step) == (7, 7)
+    run.add_line(LogEntry(n=8, step=1, time=1.0, kind="note"))
+    run.set_layers(Layers(step=8, norm=[], coef=[], clamped=[]))
+    assert (run.line, run.layers.step, len(run.lines), asked) == (8, 8, 2, ["lines", "layers"])
+
+
 def test_a_loaded_run_has_an_empty_ring():
     """After a restart what came before is in the store only; what comes now is in the ring."""
     run = LiveRun(RunInfo(id="r1", name="r1", state="running", created=1.0, updated=1.0, seq=100))
