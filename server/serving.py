@@ -11,6 +11,7 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
+from server.connection import Connection
 from server.peer import SEND_TIMEOUT_S
 from server.settings import Settings
 
@@ -73,6 +74,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 lifespan="on",
+                http=Connection,
                 ws="websockets-sansio",
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,  # compression costs a quarter of the message rate
