@@ -3,7 +3,7 @@
 Dense memory, in whatever order of dimensions, is read and written as it lies. Tensors that are not dense and subclasses
 of Tensor go through `eager` one by one; norms other than p = 1, 2 and inf do altogether. The work is cut into chunks
 that torch's own threads take (`torch.set_num_threads` holds), without the GIL; results do not depend on how many there
-are. Floats are added up by fours in float32 and from there in float64, so a norm is good to 2e-7 at worst and to 1e-9
+are. Floats are added up by eights in float32 and from there in float64, so a norm is good to 3e-7 at worst and to 1e-9
 over a million elements; float32 norms neither overflow nor underflow, and float64 ones overflow as torch's do.
 """
 

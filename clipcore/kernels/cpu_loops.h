@@ -4,17 +4,18 @@
    but the sign), INFINITE (the bits of infinity), WIDTH (elements in 64 bytes), SAFE_ABOVE and SAFE_BELOW (see below),
    LOOP(name) (a name of this type's own) and of these LOOP(with_sign).
 
-   Elements are taken by the tile: four rows of WIDTH lanes, which a compiler turns into four vectors. Adding up floats in
-   double costs more than all the rest, so a lane's four are added in REAL, and only their sum in double: a norm is off by
-   2e-7 at the very worst, and by 1e-9 in practice. Where it would overflow or underflow, which the largest magnitude
-   tells, all is added up once more, in double. So float32 neither overflows nor loses its small elements. What is left of
-   a run in the end is taken row by row; elements that the last row lacks count as zeros.
+   Elements are taken by the tile: eight rows of WIDTH lanes, which a compiler turns into eight vectors. Adding up floats
+   in double costs more than all the rest, so a lane's eight are added in REAL, four and four, and only their sum in
+   double: a norm is off by 3e-7 at the very worst, and by 1e-9 in practice. Where it would overflow or underflow, which
+   the largest magnitude tells, all is added up once more, in double. So float32 neither overflows nor loses its small
+   elements. What is left of a run in the end is taken as half a tile and row by row; elements that the last row lacks
+   count as zeros.
 
    Magnitudes are ordered as integers: the order is that of the values with NaN above infinity, and it vectorises where
    comparisons that honour NaN would not. `rows`, `scale` and `square` are constants in every instance of a loop: a loop
    split in two by a variable would stay scalar. */
 
-enum { LOOP(TILE) = 4 * WIDTH };
+enum { LOOP(TILE) = 8 * WIDTH, LOOP(HALF) = 4 * WIDTH };
 
 static INLINE BITS LOOP(key)(REAL value)
 {
@@ -83,7 +84,7 @@ static INLINE void LOOP(scale_tile)(STORED *x, const int rows, int left, REAL co
 {
 #pragma omp simd
     for (int lane = 0; lane < WIDTH; lane++) {
-        REAL sum = 0;
+        REAL sum[2] = {0};
         BITS top = tops[lane];
         for (int k = 0; k < rows; k++) {
             int i = k * WIDTH + lane;
@@ -92,10 +93,10 @@ static INLINE void LOOP(scale_tile)(STORED *x, const int rows, int left, REAL co
                 x[i] = value *= coef;
             BITS key = LOOP(key)(value);
             REAL magnitude = LOOP(value)(key);
-            sum += square ? magnitude * magnitude : magnitude;
+            sum[k / 4] += square ? magnitude * magnitude : magnitude;
             top = key > top ? key : top;
         }
-        sums[lane] += sum;
+        sums[lane] += sum[0] + sum[1];
         tops[lane] = top;
     }
 }
@@ -106,8 +107,12 @@ static INLINE Tally LOOP(scale_by)(STORED *x, int64_t n, REAL coef, const bool s
     BITS tops[WIDTH] = {0};
     int64_t i = 0;
     for (; i + LOOP(TILE) <= n; i += LOOP(TILE))
-        LOOP(scale_tile)(x + i, 4, LOOP(TILE), coef, scale, square, sums, tops);
-    for (; i < n; i += WIDTH)
+        LOOP(scale_tile)(x + i, 8, LOOP(TILE), coef, scale, square, sums, tops);
+    for (; i + LOOP(HALF) <= n; i += LOOP(HALF))
+        LOOP(scale_tile)(x + i, 4, LOOP(HALF), coef, scale, square, sums, tops);
+    for (; i + WIDTH <= n; i += WIDTH)
+        LOOP(scale_tile)(x + i, 1, WIDTH, coef, scale, square, sums, tops);
+    if (i < n)
         LOOP(scale_tile)(x + i, 1, (int)(n - i), coef, scale, square, sums, tops);
     return LOOP(judged)(LOOP(total)(sums), LOOP(largest)(tops), x, n, square);
 }
@@ -128,7 +133,7 @@ static INLINE void LOOP(clamp_tile)(STORED *x, const int rows, int left, REAL li
 {
 #pragma omp simd
     for (int lane = 0; lane < WIDTH; lane++) {
-        REAL read = 0, written = 0;
+        REAL read[2] = {0}, written[2] = {0};
         BITS top = tops[lane], count = changed[lane];
         for (int k = 0; k < rows; k++) {
             int i = k * WIDTH + lane;
@@ -141,11 +146,11 @@ static INLINE void LOOP(clamp_tile)(STORED *x, const int rows, int left, REAL li
                 x[i] = LOOP(with_sign)(bounded, value);
             count += magnitude > limit;
             top = key > top ? key : top;
-            read += square ? magnitude * magnitude : magnitude;
-            written += square ? bounded * bounded : bounded;
+            read[k / 4] += square ? magnitude * magnitude : magnitude;
+            written[k / 4] += square ? bounded * bounded : bounded;
         }
-        before[lane] += read;
-        after[lane] += written;
+        before[lane] += read[0] + read[1];
+        after[lane] += written[0] + written[1];
         tops[lane] = top;
         changed[lane] = count;
     }
@@ -157,7 +162,9 @@ static INLINE Part LOOP(clamp_by)(STORED *x, int64_t n, REAL limit, REAL *saved,
     BITS tops[WIDTH] = {0}, changed[WIDTH] = {0};
     int64_t i = 0;
     for (; i + LOOP(TILE) <= n; i += LOOP(TILE))
-        LOOP(clamp_tile)(x + i, 4, LOOP(TILE), limit, saved + i, square, before, after, tops, changed);
+        LOOP(clamp_tile)(x + i, 8, LOOP(TILE), limit, saved + i, square, before, after, tops, changed);
+    for (; i + LOOP(HALF) <= n; i += LOOP(HALF))
+        LOOP(clamp_tile)(x + i, 4, LOOP(HALF), limit, saved + i, square, before, after, tops, changed);
     for (; i < n; i += WIDTH)
         LOOP(clamp_tile)(x + i, 1, (int)(n - i), limit, saved + i, square, before, after, tops, changed);
     REAL largest = LOOP(largest)(tops), bounded = largest > limit ? limit : largest;

@@ -24,7 +24,7 @@ typedef float stored_f32 __attribute__((aligned(1), may_alias));
 #define INFINITE 0x7f800000
 #define WIDTH 16
 #define SAFE_ABOVE 0x1p-40f /* squares that are lost beside this one's do not matter */
-#define SAFE_BELOW 0x1p62f  /* four squares stay below the largest float */
+#define SAFE_BELOW 0x1p62f  /* eight squares stay below the largest float */
 #define LOOP(name) f32_##name
 #define f32_with_sign copysignf
 #include "cpu_loops.h"
@@ -129,19 +129,28 @@ static INLINE Tally scale_block(Run block, double coef, bool square)
     return measure_block(block, square); /* what rounding has left */
 }
 
+/* Elements taken at a time where they are read once: a block of halves, which are widened into a buffer, and of others as
+   many as are surely counted in 32 bits. */
+static INLINE int64_t stretch_of(Kind kind)
+{
+    return kind == BFLOAT16 || kind == FLOAT16 ? block_of(kind) : 1 << 30;
+}
+
 INLINE Tally run_measure(Run run, bool square)
 {
-    Tally all = {0};
-    for (int64_t first = 0; first < run.numel; first += block_of(run.kind))
-        add_tally(&all, measure_block(block_at(run, first), square));
+    int64_t length = stretch_of(run.kind);
+    Tally all = measure_block(part_of(run, 0, length), square);
+    for (int64_t first = length; first < run.numel; first += length)
+        add_tally(&all, measure_block(part_of(run, first, length), square));
     return all;
 }
 
 INLINE Tally run_scale(Run run, double coef, bool square)
 {
-    Tally all = {0};
-    for (int64_t first = 0; first < run.numel; first += block_of(run.kind))
-        add_tally(&all, scale_block(block_at(run, first), coef, square));
+    int64_t length = stretch_of(run.kind);
+    Tally all = scale_block(part_of(run, 0, length), coef, square);
+    for (int64_t first = length; first < run.numel; first += length)
+        add_tally(&all, scale_block(part_of(run, first, length), coef, square));
     return all;
 }
 

@@ -28,7 +28,7 @@ DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 HALVES = [torch.bfloat16, torch.float16]
 POWERS = [1.0, 2.0, math.inf]
 EXACT = 1e-13  # relative: float64 is added up in another order than the reference's
-ROUNDED = 2e-7  # relative: at worst what adding four floats in float costs
+ROUNDED = 3e-7  # relative: at worst what adding eight floats in float, four and four, costs
 EAGER = 1e-6  # relative: what the eager kernels promise
 ROOT = Path(__file__).parents[3]
 
@@ -116,7 +116,7 @@ def test_measure_is_exact(dtype: torch.dtype, p: float) -> None:
 
 @pytest.mark.parametrize("p", [1.0, 2.0])
 def test_rounding_evens_out(p: float) -> None:
-    """What four floats lose in float is lost in both directions: over a million, the norm is good to 1e-9."""
+    """What eight floats lose in float is lost in both directions: over a million, the norm is good to 1e-9."""
     tensor = random(1_000_003, dtype=torch.float32)
     assert cpu.measure([tensor], p).norm.item() == pytest.approx(norm(tensor, p), rel=1e-9)
 
@@ -125,10 +125,10 @@ floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.lists(floats, min_size=4, max_size=4), st.integers(1, 5000), floats.map(abs), floats, st.sampled_from(POWERS))
+@given(st.lists(floats, min_size=8, max_size=8), st.integers(1, 5000), floats.map(abs), floats, st.sampled_from(POWERS))
 def test_no_float32_is_lost(values: list[float], n: int, limit: float, coef: float, p: float) -> None:
-    """Whatever four floats are added up in float, over and over, the norms are right: rounding cannot pile up."""
-    tensor = torch.tensor(values).repeat_interleave(16).repeat(n // 64 + 1)[:n]
+    """Whatever eight floats are added up in float, over and over, the norms are right: rounding cannot pile up."""
+    tensor = torch.tensor(values).repeat_interleave(16).repeat(n // 128 + 1)[:n]
     clamped, scaled = tensor.clone(), tensor.clone()
     measured = cpu.measure([tensor], p)
     assert measured.norm.tolist() == norms([tensor], p)
