@@ -27,6 +27,7 @@ struct Pass {
     int64_t step; /* from one tensor's coefficient to the next one's; 0 if they share one */
     double limit, clipping, eps;
     bool square;
+    bool backwards; /* from the last chunk to the first: what the pass before has read last is still in the cache */
 
     Chunk *chunks;
     int64_t n_chunks, room, elements;
@@ -84,7 +85,10 @@ static const Chunk *take(Pass *pass, Share *share)
         share->next = atomic_fetch_add_explicit(&pass->next, count, memory_order_relaxed);
         share->end = share->next + count;
     }
-    return share->next < pass->n_chunks ? &pass->chunks[share->next++] : NULL;
+    if (share->next >= pass->n_chunks)
+        return NULL;
+    int64_t number = share->next++;
+    return &pass->chunks[pass->backwards ? pass->n_chunks - 1 - number : number];
 }
 
 static void visit_chunks(int64_t begin, int64_t end, void *context)
@@ -149,7 +153,9 @@ static Part visit_scale(const Pass *pass, const Chunk *chunk)
 
 bool pass_scale(const Span *spans, int64_t n, const double *coef, int64_t step, bool square, Part *parts)
 {
-    Pass pass = {.visit = visit_scale, .spans = spans, .coef = coef, .step = step, .square = square};
+    Pass pass = {
+        .visit = visit_scale, .spans = spans, .coef = coef, .step = step, .square = square, .backwards = true,
+    };
     for (int64_t tensor = 0; tensor < n; tensor++)
         if (coef[tensor * step] != 1.0)
             cut(&pass, tensor, 0, CHUNK, CHUNK);
