@@ -177,7 +177,7 @@ class Trainer(Peer):
         await self.send(Welcome(run=run.known.id, acked=run.known.seq, n=run.last_note))
         passed_over = 0  # last row of what was left out
         while True:
-            message = await self.receive(_read)
+            message = await self.receive(read)
             await hub.take(self, run, message)
             if isinstance(message, LeftOut):
                 passed_over = max(passed_over, message.last_seq)
@@ -186,7 +186,7 @@ class Trainer(Peer):
                 ACKS.inc()
 
 
-def _read(text: str) -> FromTrainer | LeftOut:
+def read(text: str) -> FromTrainer | LeftOut:
     """What a trainer says; raises the first of its mistakes when not even its number can be read."""
     try:
         message = from_trainer.validate_json(text)

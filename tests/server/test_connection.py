@@ -12,7 +12,7 @@ from tests.server.site import steps
 def raw(site):
     host, _, port = site.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as opened:
-        opened.settimeout(5)
+        opened.settimeout(20)  # uvicorn's own limit, between two requests, is 5 s
         yield opened
 
 
