@@ -82,13 +82,13 @@ def effect_of(norms: Sequence[float], mode: str, parameters: Mapping[str, Any]) 
 
 
 def finite_in_order(values: Sequence[float | None]) -> list[float]:
-    """What enters the statistics: a step whose norm is NaN or infinite does not, nor one that calls itself negative."""
-    return sorted(value for value in values if value is not None and isfinite(value) and value >= 0)
+    """What enters the statistics: a step whose norm is NaN or infinite does not."""
+    return sorted(value for value in values if value is not None and isfinite(value))
 
 
 def scaling_curve(ordered: Sequence[float]) -> Curve:
     """What global-norm clipping would have done, by norms."""
-    bounds = [norm + EPS for norm in ordered]
+    bounds = [max(norm, 0.0) + EPS for norm in ordered]  # what calls itself negative is as good as nothing
     inverses = [0.0, *accumulate(1 / bound for bound in reversed(bounds))]  # their sum over the k largest norms
     thresholds = [norm + EPS for norm in _representatives(ordered)]
     counts = [len(bounds) - bisect_right(bounds, threshold) for threshold in thresholds]

@@ -26,8 +26,8 @@ def coefficient(norm, threshold):
 
 
 def test_only_finite_logged_norms_count():
-    """NaN, infinities, negative numbers and steps without a norm enter no statistic."""
-    assert finite_in_order([3.0, math.nan, 1.0, math.inf, -math.inf, None, 2.0, -EPS]) == [1.0, 2.0, 3.0]
+    """NaN, infinities and steps without a norm enter no statistic."""
+    assert finite_in_order([3.0, math.nan, 1.0, math.inf, -math.inf, None, 2.0]) == [1.0, 2.0, 3.0]
 
 
 @given(norms.filter(lambda ordered: ordered[-1] > 0))
@@ -96,6 +96,11 @@ def test_norms_at_the_ends_of_what_a_float_holds_are_told_of(ordered):
     assert found is None or sum(found.counts) + found.zeros == len(ordered)
     assert all(math.isfinite(suggestion.threshold) for suggestion in suggestions(ordered))
     assert all(math.isfinite(coef) for coef in scaling_curve(ordered).coef or [])
+
+
+def test_a_norm_below_zero_is_as_good_as_none():
+    """A hand-written trainer may send one; it is never clipped."""
+    assert scaling_curve([-EPS, 1.0]) == scaling_curve([0.0, 1.0])
 
 
 def test_quantiles_interpolate_linearly():
