@@ -136,7 +136,9 @@ def test_what_the_server_would_not_take_is_left_out_and_said_once(server, caplog
     loud = clipcore.Knob("momentum", 0.9, "m" * 70_000)
     clipper = clipcore.Clipper([parameter], mode="agc", exclude=["0"] * 20_000, knobs=[knob, loud])
     run = clipcore.connect(clipper, url=server.url, config={"vocabulary": ["token"] * 20_000, "lr": 0.1})
-    server.wait_for("hello")
+    parameter.grad = torch.ones(4, 1)
+    run.log(clipper.clip_())
+    server.wait_for("steps")
     server.socket.close()
     hello = server.wait_for("hello", count=2)[-1]
     assert hello["config"] == {"lr": 0.1}
