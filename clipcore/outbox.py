@@ -175,10 +175,11 @@ class Outbox:
 
 def _columns(records: list[Record]) -> dict[str, list[Any]]:
     """One list a column; None where a row lacks a metric that another row of the batch has."""
-    names = dict.fromkeys(name for record in records for name in record.values)
+    rows = [record.values for record in records]
+    names = dict.fromkeys(chain.from_iterable(rows))
     return {
         "step": [record.step for record in records],
         "time": [record.time for record in records],
         "mode": [record.mode for record in records],
-        **{name: [record.values.get(name) for record in records] for name in names},
+        **{name: [row.get(name) for row in rows] for name in names},
     }

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -31,7 +30,7 @@ def encode(message: Mapping[str, Any]) -> str:
     return text.encode(errors="replace").decode()
 
 
-_dumps = partial(json.dumps, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=str)
+_dumps = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 def fitting(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +70,9 @@ def decode_number(value: Any) -> Any:
 
 
 def _spelled(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float):  # first, for it is nearly all there is
+        if math.isfinite(value):
+            return value
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
         return {key: _spelled(inner) for key, inner in value.items()}

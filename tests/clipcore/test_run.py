@@ -385,7 +385,7 @@ class Unwilling:
 
 @pytest.mark.parametrize(
     "odd",
-    [None, "high", [1.0], torch.ones(3), 10**400, torch.tensor(1j), torch.ones((), device="meta"), Unwilling()],
+    [None, "high", "3", [1.0], torch.ones(3), 10**400, torch.tensor(1j), torch.ones((), device="meta"), Unwilling()],
 )
 def test_one_odd_metric_costs_only_itself(server, trainer, caplog, odd):
     """The step's other metrics are recorded; the log has one sentence however many steps and values."""
