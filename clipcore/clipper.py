@@ -163,10 +163,10 @@ class Clipper:
             self._release()
             self._step += 1
             self._obey(self._step)
-            self._notices.before_clip(gradients.tensors if gradients else [])
+            sample = self._notices.before_clip(gradients.tensors if gradients else [])
             exponents = self._exponents.sample(gradients) if gradients else None
             outcome = self._clip_(gradients) if gradients else None
-            self._notices.after_clip(gradients.tensors if gradients else [])
+            self._notices.after_clip(sample)
             return self._record(outcome, gradients, exponents)
 
     def sync_params(self) -> ClipStats | None:

@@ -13,11 +13,12 @@ from torch import Tensor
 from clipcore.distributed import Shards, as_dtensor, whole_sum
 from clipcore.gradients import Gradients, Group
 from clipcore.inplace import refuse_unwritable
-from clipcore.kernels import choose, eager, gather
+from clipcore.kernels import Kernels, choose, eager, gather
 from clipcore.memory import find_overlap
 
 REAL = {torch.float32, torch.bfloat16, torch.float16, torch.float64}
 COMPLEX = {torch.complex64, torch.complex128}
+CPU = torch.device("cpu")
 
 
 def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) -> Gradients | None:
@@ -27,9 +28,11 @@ def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) ->
         TypeError: a gradient is neither real nor complex floating point, or has a layout that cannot be clipped.
         ValueError: gradients overlap partly or cannot be written in place, or a parameter is no leaf and keeps none.
     """
-    if (gathered := gather(parameters)) is not None:
+    kernels = choose(CPU).kernels
+    if (gathered := gather(kernels, parameters)) is not None:
         tensors, owners, elements, double = gathered
-        return _one_group(tensors, owners, len(parameters), double=double, elements=elements) if tensors else None
+        n = len(parameters)
+        return _one_group(kernels, CPU, tensors, owners, n, double=double, elements=elements) if tensors else None
     _require_tensors("parameters", parameters)
     if all(parameter.is_leaf for parameter in parameters):
         gradients = [parameter.grad for parameter in parameters]
@@ -74,15 +77,22 @@ def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> G
     starts.sort()
     if not all(map(operator.le, ends, starts[1:])):  # each but the last ends before the next one starts
         return None
+    device, double = tensors[0].device, torch.float64 in dtypes
     elements = sum(map(Tensor.numel, tensors))
-    return _one_group(tensors, owners, count, double=torch.float64 in dtypes, elements=elements)
+    return _one_group(choose(device).kernels, device, tensors, owners, count, double=double, elements=elements)
 
 
 def _one_group(
-    tensors: Sequence[Tensor], owners: Sequence[int], count: int, *, double: bool, elements: int
+    kernels: Kernels,
+    device: torch.device,
+    tensors: Sequence[Tensor],
+    owners: Sequence[int],
+    count: int,
+    *,
+    double: bool,
+    elements: int,
 ) -> Gradients:
-    device = tensors[0].device
-    group = Group(choose(device).kernels, device, tensors, range(len(tensors)))
+    group = Group(kernels, device, tensors, range(len(tensors)))
     return Gradients(tensors, owners, count, [group], double=double, elements=elements, plain=True)
 
 

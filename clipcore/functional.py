@@ -228,7 +228,7 @@ def _number(name: str, value: float, allowed: str) -> float:
 def _scale_to_(gradients: Gradients, max_norm: float, total: Tensor, norms: Tensor, norm_type: float) -> None:
     if max_norm == math.inf:  # inf / inf would be NaN
         return
-    coef = (max_norm / (total + 1e-6)).clamp(max=1.0)
+    coef = (total + 1e-6).reciprocal_().mul_(max_norm).clamp_(max=1.0)  # as `max_norm / (total + 1e-6)`, in place
     gradients.scale_(coef, norms, norm_type)
 
 

@@ -60,22 +60,24 @@ class Notices:
                 "its first rank"
             )
 
-    def before_clip(self, gradients: Sequence[Tensor]) -> None:
-        """Look at the gradients that are about to be clipped."""
+    def before_clip(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Look at the gradients that are about to be clipped; returns those that `after_clip` is to look at."""
+        sample = _sample(gradients)
         self._look_for_missing(gradients)
         self._look_for_scaled()
-        self._look_for_repeated(_sample(gradients))
+        self._look_for_repeated(sample)
         if any(getattr(parameter, "_fsdp_flattened", False) for parameter in self._parameters[:1]):
             self._say(
                 "these parameters are sharded by FullyShardedDataParallel, so clip_() sees only the norm of this "
                 "rank's part: use the module's own clip_grad_norm_, or shard with torch.distributed.fsdp.fully_shard"
             )
+        return sample
 
-    def after_clip(self, gradients: Sequence[Tensor]) -> None:
+    def after_clip(self, sample: Sequence[Tensor]) -> None:
         """Remember how the gradients were left."""
         self._clipped_since_step = True
         self._trained_versions = [parameter._version for parameter in self._trained]
-        self._witnesses = [(weakref.ref(tensor), tensor._version) for tensor in _sample(gradients)]
+        self._witnesses = [(weakref.ref(tensor), tensor._version) for tensor in sample]
 
     def _after_step(self, *_: Any) -> None:
         if not self._clipped_since_step:

@@ -54,4 +54,4 @@ def layers_of(outcome: Outcome | None, owners: Sequence[int], count: int) -> Ten
 
 def ratio(written: Tensor, norm: Tensor) -> Tensor:
     """The coefficient that a norm shows: 1 if it was 0, NaN if it is not finite."""
-    return torch.where(norm == 0, 1.0, torch.addcdiv(norm - norm, written, norm))
+    return torch.addcdiv(norm - norm, written, norm).masked_fill_(norm == 0, 1.0)

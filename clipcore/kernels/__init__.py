@@ -107,14 +107,14 @@ def _choose(device_type: str, forced: str) -> Choice:
         return Choice(_load("eager"), reason)
 
 
-def gather(parameters: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[int], int, bool] | None:
-    """The gradients of parameters, if each is plain CPU memory that the C kernels take and no two share any.
+def gather(kernels: Kernels, parameters: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[int], int, bool] | None:
+    """The gradients of parameters, if the kernels are those in C, each is plain memory for them, and no two share any.
 
     Returns:
         The gradients, the positions of the parameters that have one, how many elements that is, and whether one is
-        float64; None when it takes a closer look, or another kind of kernels is chosen.
+        float64; None when it takes a closer look.
     """
-    if choose(torch.device("cpu")).kernels.name != "cpu":
+    if kernels.name != "cpu":
         return None
     from clipcore.kernels import _cpu
 

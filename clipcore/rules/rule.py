@@ -117,7 +117,7 @@ def coefficient(bound: Tensor, norm: Tensor) -> Tensor:
 
     Both float64, 0-d or (n,). A NaN norm gives NaN, an infinite one 0.
     """
-    return torch.where(bound == torch.inf, 1.0, (bound / (norm + 1e-6)).clamp(max=1.0))
+    return (bound / (norm + 1e-6)).clamp_(max=1.0).masked_fill_(bound == torch.inf, 1.0)
 
 
 def keep_within(threshold: Tensor, norm: Tensor) -> Tensor:
@@ -125,4 +125,4 @@ def keep_within(threshold: Tensor, norm: Tensor) -> Tensor:
 
     An adaptive threshold often equals the norm, and then torch's formula would still multiply by N / (N + 1e-6).
     """
-    return torch.where(norm <= threshold, 1.0, threshold / (norm + 1e-6))
+    return (threshold / (norm + 1e-6)).masked_fill_(norm <= threshold, 1.0)
