@@ -28,7 +28,8 @@ def clip_units_(
     """
     left = {name for pattern in exclude for name in model.matching(pattern)}
     if gradients.plain:
-        own = [None if model.names[owner] in left else model.parameters[owner] for owner in gradients.owners]
+        names, parameters = model.names, model.parameters
+        own = [None if left and names[owner] in left else parameters[owner] for owner in gradients.owners]
         return gradients.clip_units_(own, clipping, eps)
     weights: list[Tensor | None] = []
     split: dict[int, Tensor] = {}
