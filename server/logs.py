@@ -50,7 +50,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _escaped(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
+    return character if character.isprintable() else ascii(character)[1:-1]  # no codec, which would be read from a file
 
 
 def _is_fault(record: logging.LogRecord) -> bool:
