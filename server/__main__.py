@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from server import logs
 from server.changes import ChangeLog
 from server.client import Client, RequestError
+from server.lab import LAST_STEPS, Comparison, Result, compare
 from server.serving import ListenError, Server, listen, make_collections_rare
 from server.settings import PREFIX, Settings
 from server.store import Store
@@ -135,6 +136,44 @@ def report(run: str, output: IO[bytes] | None, url: str, token: str | None) -> N
         Client(url, token).export(run, "report", file)
     if output is None:
         click.echo(f"{run}.html")
+
+
+@main.command()
+@click.argument("workload")
+@click.argument("trials", nargs=-1, required=True, metavar="KEY=VALUE[,KEY=VALUE]...")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="of all trainings; may be repeated")
+@_url
+@_token
+@_json
+def lab(
+    workload: str, trials: Sequence[str], options: Sequence[str], url: str, token: str | None, as_json: bool
+) -> None:
+    """Train a workload once for each trial, from the same seed, and compare what came of it.
+
+    For example: lab rnn --option steps=600 mode=off max_norm=0.5 mode=agc,clipping=0.02
+    """
+    tried = [_pairs(trial.split(",")) for trial in trials]
+    width = max(map(len, trials))
+    if not as_json:
+        click.echo(f"{'':{width}}  run           state     {'steps':>7}  {'loss':>8}  clipped  mean coef  non-finite")
+    results = []
+    for trial, result in zip(trials, compare(Client(url, token), workload, _pairs(options), tried), strict=True):
+        results.append(result)
+        if not as_json:
+            click.echo(f"{trial:{width}}  {_result_line(result)}")
+    if as_json:
+        click.echo(Comparison(results=results).model_dump_json())
+        return
+    shown, *others = [result.run for result in reversed(results)]
+    link = f"{url.rstrip('/')}/?run={shown}" + (f"&with={','.join(others)}" if others else "")
+    click.echo(f"loss: mean of the last {LAST_STEPS} steps; side by side at {link}")
+
+
+def _result_line(result: Result) -> str:
+    """The numbers of a training in the columns of `lab`, and why it failed."""
+    why = result.reason.strip().splitlines()[-1:] if result.state == "failed" else []
+    numbers = f"{result.steps:>7,}  {result.loss:>8.3g}  {result.clipped:>7.1%}  {result.coef:>9.3g}"
+    return "  ".join([f"{result.run:<12}  {result.state:<8}  {numbers}  {result.nonfinite:>10,}", *why])
 
 
 def _settings(**given: Any) -> Settings:

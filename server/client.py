@@ -52,10 +52,27 @@ class Client:
         runs: list[dict[str, Any]] = self._json("GET", "/api/runs", field="runs")
         return runs
 
+    def run(self, run_id: str) -> dict[str, Any]:
+        """All that is known of a run."""
+        run: dict[str, Any] = self._json("GET", f"/api/runs/{quote(run_id, safe='')}")
+        return run
+
+    def rows(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """Every row of a run, oldest first; NaN and infinities are the words that they are on the wire."""
+        rest = b""
+        for piece in self._pieces("GET", f"/api/runs/{quote(run_id, safe='')}/export?format=jsonl"):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from map(json.loads, lines)
+
     def start(self, workload: str, options: Mapping[str, Any]) -> str:
         """Start a worker; the id of its run."""
         run: str = self._json("POST", "/api/workers", {"workload": workload, "config": options}, field="id")
         return run
+
+    def stop(self, run_id: str) -> None:
+        """End the worker of a run."""
+        for _ in self._pieces("DELETE", f"/api/workers/{quote(run_id, safe='')}"):
+            pass
 
     def control(self, run_id: str, patch: Mapping[str, Any]) -> dict[str, Any]:
         """Change a run's clipper; how the request stands."""

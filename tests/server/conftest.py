@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from server.__main__ import main
 from server.settings import Settings
 from server.store import Store
 from tests.server.site import Process, Site
@@ -69,3 +71,15 @@ def spawn(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 def store(tmp_path: Path) -> Iterator[Store]:
     with closing(Store(tmp_path / "clipcore.db")) as opened:
         yield opened
+
+
+@pytest.fixture
+def cli(monkeypatch):
+    """Run a command against a server; its exit code, output and error output."""
+
+    def run(site, *arguments):
+        monkeypatch.setenv("CLIPCORE_URL", site.url if hasattr(site, "url") else site)
+        result = CliRunner().invoke(main, arguments)
+        return result.exit_code, result.stdout, result.stderr
+
+    return run

@@ -15,18 +15,6 @@ from server.__main__ import main
 from tests.server.site import TrainerWire, steps, until
 
 
-@pytest.fixture
-def cli(monkeypatch):
-    """Run a command against a server; its exit code, output and error output."""
-
-    def run(site, *arguments):
-        monkeypatch.setenv("CLIPCORE_URL", site.url if hasattr(site, "url") else site)
-        result = CliRunner().invoke(main, arguments)
-        return result.exit_code, result.stdout, result.stderr
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def shared(serve_once):
     site = serve_once()

@@ -1,0 +1,107 @@
+"""One training several times, differing only in what is tried, and what came of each: a threshold's true answer.
+
+What-ifs tell what another threshold would have done to the gradients that there were. But a training that is clipped
+otherwise has other gradients; with the same seed, all that differs here follows from what is tried.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from server.client import Client
+from server.live import OVER
+from server.protocol import Message
+
+POLL_S = 0.5
+#: Steps at the end whose mean loss is told.
+LAST_STEPS = 100
+
+
+class Result(Message):
+    """What came of one training.
+
+    Attributes:
+        tried: the options in which it differs from the others.
+        run: its id.
+        state: how it ended: finished, stopped or failed.
+        reason: why it stopped or failed.
+        steps: how many it made.
+        loss: mean of the last LAST_STEPS finite losses; NaN when there are none.
+        clipped: share of steps that were clipped, 0..1.
+        coef: mean clip coefficient of the steps whose norm is finite; NaN when there are none.
+        nonfinite: steps whose norm is NaN or infinite.
+    """
+
+    tried: dict[str, Any]
+    run: str
+    state: str
+    reason: str
+    steps: int
+    loss: float
+    clipped: float
+    coef: float
+    nonfinite: int
+
+
+class Comparison(Message):
+    """What came of all of them, as `--json` prints it."""
+
+    results: list[Result]
+
+
+def compare(
+    client: Client, workload: str, options: Mapping[str, Any], trials: Iterable[Mapping[str, Any]]
+) -> Iterator[Result]:
+    """Train a workload once for each trial, one after another, and tell of each when it is over.
+
+    Args:
+        client: of the server that trains.
+        workload: a built-in one.
+        options: what all trainings share.
+        trials: what each has of its own; it goes before `options`.
+
+    Raises:
+        RequestError: the server refuses, or is not there. A training that is under way is ended.
+    """
+    for trial in trials:
+        run = client.start(workload, {**options, **trial})
+        try:
+            while (info := client.run(run))["state"] not in OVER:
+                time.sleep(POLL_S)
+        except BaseException:
+            client.stop(run)
+            raise
+        yield _measured(dict(trial), info, client.rows(run))
+
+
+def _measured(trial: dict[str, Any], info: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Result:
+    losses: deque[float] = deque(maxlen=LAST_STEPS)
+    coefs: list[float] = []
+    steps = clipped = nonfinite = 0
+    for row in rows:
+        steps += 1
+        clipped += (row.get("clipped_tensors") or 0) > 0
+        norm, coef, loss = (_number(row.get(name)) for name in ("norm", "coef", "loss"))
+        nonfinite += not math.isfinite(norm)
+        if math.isfinite(coef):
+            coefs.append(coef)
+        if math.isfinite(loss):
+            losses.append(loss)
+    return Result(
+        tried=trial,
+        run=info["id"],
+        state=info["state"],
+        reason=info["reason"],
+        steps=steps,
+        loss=sum(losses) / len(losses) if losses else math.nan,
+        clipped=clipped / max(steps, 1),
+        coef=sum(coefs) / len(coefs) if coefs else math.nan,
+        nonfinite=nonfinite,
+    )
+
+
+def _number(value: Any) -> float:
+    """A column's value, perhaps one of the wire's three words; NaN where nothing was logged."""
+    return math.nan if value is None else float(value)

@@ -1,0 +1,82 @@
+"""One training several times: what is told of each is what its own rows say, from real workers."""
+
+import json
+import math
+import statistics
+
+import pytest
+
+from server.client import Client, RequestError
+from server.lab import LAST_STEPS, compare
+from tests.server.site import until
+
+OPTIONS = {"steps": 150, "context": 8, "batch": 2, "seed": 3}
+
+
+def test_each_trial_is_measured_from_its_own_rows(site):
+    """Clipped share, mean coefficient and final loss are recomputed from the export; the same trial gives the same."""
+    client = Client(site.url, None)
+    trials = [{"mode": "off"}, {"max_norm": 0.01}, {"max_norm": 0.01}]
+    off, tight, again = compare(client, "rnn", OPTIONS, trials)
+    assert (off.state, off.steps, off.clipped, off.coef) == ("finished", 150, 0.0, 1.0)
+    assert tight.tried == {"max_norm": 0.01}
+    assert (tight.loss, tight.clipped, tight.coef) == (again.loss, again.clipped, again.coef)
+    rows = list(client.rows(tight.run))
+    assert tight.clipped == sum(row["coef"] < 1 for row in rows) / 150 > 0.9
+    assert tight.coef == pytest.approx(statistics.fmean(row["coef"] for row in rows))
+    assert tight.loss == pytest.approx(statistics.fmean(row["loss"] for row in rows[-LAST_STEPS:]))
+    assert tight.nonfinite == 0
+
+
+def test_numbers_that_are_none_are_told_as_such(site):
+    """A step whose norm is NaN or infinite is counted, and enters no mean."""
+    trainer = site.trainer()
+    trainer.start("odd")
+    names = {"norm": ["NaN", "Infinity", 2.0], "coef": ["NaN", 0.0, 0.5], "loss": [None, "NaN", 3.0]}
+    columns = {"step": [1, 2, 3], "time": [1.0] * 3, "mode": ["norm"] * 3, "clipped_tensors": [1.0, 1.0, 1.0], **names}
+    trainer.commit({"type": "steps", "seq": 1, "columns": columns})
+    trainer.commit({"type": "finish", "n": 1, "time": 1.0, "state": "failed", "reason": "Traceback\nOops: no"})
+
+    class Started(Client):
+        def start(self, *_):
+            return "odd"
+
+    (result,) = compare(Started(site.url, None), "rnn", {}, [{}])
+    assert (result.state, result.reason.splitlines()[-1]) == ("failed", "Oops: no")
+    assert (result.steps, result.nonfinite, result.loss, result.coef, result.clipped) == (3, 2, 3.0, 0.25, 1.0)
+
+
+def test_a_training_is_ended_when_nobody_waits_for_it(site, monkeypatch):
+    """Ctrl-C leaves no worker behind."""
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("server.lab.time.sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        list(compare(Client(site.url, None), "rnn", {**OPTIONS, "steps": 1_000_000}, [{}]))
+    (run,) = site.http.get("/api/runs").json()["runs"]
+    assert until(lambda: site.http.get(f"/api/runs/{run['id']}").json()["state"] == "stopped")
+
+
+def test_a_bad_trial_is_refused_by_name(site):
+    """What the server says of it."""
+    with pytest.raises(RequestError, match="max_norm must be >= 0, got -1"):
+        list(compare(Client(site.url, None), "rnn", OPTIONS, [{"max_norm": -1}]))
+
+
+def test_the_command_prints_a_table_or_json(cli, site):
+    """A line a trial, and a link that shows them side by side."""
+    options = [part for name, value in OPTIONS.items() for part in ("--option", f"{name}={value}")]
+    code, text, error = cli(site, "lab", "rnn", *options, "mode=off", "mode=value,clip_value=0.001")
+    assert (code, error) == (0, "")
+    head, off, value, last = text.splitlines()
+    assert head.split()[:3] == ["run", "state", "steps"]
+    assert off.startswith("mode=off  ")
+    assert "150" in value
+    newest, first = (run["id"] for run in site.http.get("/api/runs").json()["runs"])
+    assert last.endswith(f"/?run={newest}&with={first}")
+    code, text, _ = cli(site, "lab", "rnn", *options, "mode=off", "--json")
+    (result,) = json.loads(text)["results"]
+    assert result["tried"] == {"mode": "off"}
+    assert math.isfinite(result["loss"])
