@@ -28,11 +28,8 @@ def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) ->
         TypeError: a gradient is neither real nor complex floating point, or has a layout that cannot be clipped.
         ValueError: gradients overlap partly or cannot be written in place, or a parameter is no leaf and keeps none.
     """
-    kernels = choose(CPU).kernels
-    if (gathered := gather(kernels, parameters)) is not None:
-        tensors, owners, elements, double = gathered
-        n = len(parameters)
-        return _one_group(kernels, CPU, tensors, owners, n, double=double, elements=elements) if tensors else None
+    if (plain := _plain(parameters, gradients=True)) is not None:
+        return plain
     _require_tensors("parameters", parameters)
     if all(parameter.is_leaf for parameter in parameters):
         gradients = [parameter.grad for parameter in parameters]
@@ -45,12 +42,24 @@ def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) ->
 
 def collect_tensors(tensors: Sequence[Tensor]) -> Gradients | None:
     """The same over tensors that are themselves to be measured, and are not changed."""
+    if (plain := _plain(tensors, gradients=False)) is not None:
+        return plain
     _require_tensors("tensors", tensors)
     owners = range(len(tensors))
     if (ordinary := _ordinary(tensors, owners, len(tensors))) is not None:
         return ordinary
     found = [_readable(tensor, f"tensor {_number(position)}") for position, tensor in enumerate(tensors)]
     return _distinct(tensors, found, owners, len(tensors))
+
+
+def _plain(tensors: Sequence[Tensor], *, gradients: bool) -> Gradients | None:
+    """Tensors or their gradients as one group, if C finds that each is plain memory; None too when there are none."""
+    kernels = choose(CPU).kernels
+    gathered = gather(kernels, tensors, gradients=gradients)
+    if gathered is None or not gathered[0]:
+        return None
+    found, owners, elements, double = gathered
+    return _one_group(kernels, CPU, found, owners, len(tensors), double=double, elements=elements)
 
 
 def _require_tensors(argument: str, values: Sequence[object]) -> None:

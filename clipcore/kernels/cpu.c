@@ -221,7 +221,7 @@ static PyObject *py_count_exponents(PyObject *Py_UNUSED(module), PyObject *args)
 
 static PyMethodDef METHODS[] = {
     {"bind", py_bind, METH_VARARGS, bind_doc},
-    {"gather", py_gather, METH_O, gather_doc},
+    {"gather", py_gather, METH_VARARGS, gather_doc},
     {"measure", py_measure, METH_VARARGS, measure_doc},
     {"scale", py_scale, METH_VARARGS, scale_doc},
     {"clamp", py_clamp, METH_VARARGS, clamp_doc},

@@ -405,7 +405,7 @@ static PyObject *gradient_of(PyObject *leaf)
 }
 
 /* Takes a parameter's gradient too, if it has one. False when there is an error, or when it takes a closer look. */
-static bool gather_one(Tensors *gradients, Py_ssize_t *owners, PyObject *parameter, Py_ssize_t position)
+static bool gather_gradient(Tensors *gradients, Py_ssize_t *owners, PyObject *parameter, Py_ssize_t position)
 {
     PyObject *gradient = is_leaf(parameter) ? gradient_of(parameter) : NULL;
     if (!gradient)
@@ -434,37 +434,44 @@ static PyObject *as_owners(const Py_ssize_t *positions, Py_ssize_t count, Py_ssi
     return owners;
 }
 
-static PyObject *gathered(Tensors *gradients, PyObject *owners)
+static PyObject *gathered(Tensors *tensors, PyObject *owners)
 {
     long long elements = 0;
     bool has_float64 = false;
-    for (Py_ssize_t i = 0; i < gradients->n; i++) {
-        elements += gradients->spans[i].run.numel;
-        has_float64 |= gradients->spans[i].run.kind == FLOAT64;
+    for (Py_ssize_t i = 0; i < tensors->n; i++) {
+        elements += tensors->spans[i].run.numel;
+        has_float64 |= tensors->spans[i].run.kind == FLOAT64;
     }
-    return Py_BuildValue("OOLO", gradients, owners, elements, has_float64 ? Py_True : Py_False);
+    return Py_BuildValue("OOLO", tensors, owners, elements, has_float64 ? Py_True : Py_False);
 }
 
-const char gather_doc[] = "gather(parameters) -> (gradients, owners, elements, has_float64) or None\n\n"
-                          "The gradients of leaf parameters as Tensors, the positions of the parameters that have one, and\n"
-                          "how many elements that is; None unless each is memory that the passes take, and no two share any.";
+const char gather_doc[] = "gather(tensors, gradients) -> (tensors, owners, elements, has_float64) or None\n\n"
+                          "Tensors, or the gradients of those that are leaves; the positions of those that have one; and how\n"
+                          "many elements that is. None unless each is memory that the passes take, and no two share any; a\n"
+                          "gradient must not be an inference tensor either, as it is to be changed.";
 
-PyObject *py_gather(PyObject *Py_UNUSED(module), PyObject *sequence)
+PyObject *py_gather(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *parameters = PySequence_Tuple(sequence), *owners = NULL, *result = NULL;
-    Py_ssize_t n = parameters ? PyTuple_GET_SIZE(parameters) : 0;
-    Tensors *gradients = parameters ? new_tensors(n) : NULL;
-    Py_ssize_t *positions = gradients ? PyMem_New(Py_ssize_t, (size_t)n) : NULL;
+    PyObject *sequence;
+    int gradients;
+    if (!PyArg_ParseTuple(args, "Op:gather", &sequence, &gradients))
+        return NULL;
+    PyObject *given = PySequence_Tuple(sequence), *owners = NULL, *result = NULL;
+    Py_ssize_t n = given ? PyTuple_GET_SIZE(given) : 0;
+    Tensors *found = given ? new_tensors(n) : NULL;
+    Py_ssize_t *positions = found ? PyMem_New(Py_ssize_t, (size_t)n) : NULL;
     bool plain = positions;
-    for (Py_ssize_t i = 0; plain && i < n; i++)
-        plain = gather_one(gradients, positions, PyTuple_GET_ITEM(parameters, i), i);
-    if (plain && !overlap(gradients->spans, gradients->n) && (owners = as_owners(positions, gradients->n, n)))
-        result = gathered(gradients, owners);
+    for (Py_ssize_t i = 0; plain && i < n; i++) {
+        PyObject *tensor = PyTuple_GET_ITEM(given, i);
+        plain = gradients ? gather_gradient(found, positions, tensor, i) : append(found, Py_NewRef(tensor));
+    }
+    if (plain && !overlap(found->spans, found->n) && (owners = as_owners(positions, found->n, n)))
+        result = gathered(found, owners);
     else if (!PyErr_Occurred())
         result = Py_NewRef(Py_None);
     Py_XDECREF(owners);
     PyMem_Free(positions);
-    Py_XDECREF(gradients);
-    Py_XDECREF(parameters);
+    Py_XDECREF(found);
+    Py_XDECREF(given);
     return result;
 }

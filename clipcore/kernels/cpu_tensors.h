@@ -29,7 +29,7 @@ bool doubles(PyObject *tensor, int64_t numel, double **data);
 bool doubles_of_each(PyObject *tensor, int64_t n, double **data, int64_t *step);
 
 PyObject *py_bind(PyObject *module, PyObject *args);
-PyObject *py_gather(PyObject *module, PyObject *parameters);
+PyObject *py_gather(PyObject *module, PyObject *args);
 extern const char bind_doc[], gather_doc[];
 
 #endif

@@ -512,19 +512,19 @@ def test_gather() -> None:
     """Plain gradients are gathered with the positions of their parameters; a parameter without one is left out."""
     parameters = [parameter((3,)), parameter((2, 2)), parameter((5,), dtype=torch.float64), torch.ones(1)]
     parameters[0].grad = None
-    gradients, owners, elements, has_float64 = _cpu.gather(parameters)
+    gradients, owners, elements, has_float64 = _cpu.gather(parameters, True)
     assert list(map(id, gradients)) == [id(parameters[1].grad), id(parameters[2].grad)]
     assert (owners, elements, has_float64) == ([1, 2], 9, True)
-    assert _cpu.gather(parameters[:2])[1:] == ([1], 4, False)
-    assert _cpu.gather(parameters[1:3])[1:] == (range(2), 9, True)
-    assert _cpu.gather([])[1:] == (range(0), 0, False)
+    assert _cpu.gather(parameters[:2], True)[1:] == ([1], 4, False)
+    assert _cpu.gather(parameters[1:3], True)[1:] == (range(2), 9, True)
+    assert _cpu.gather([], True)[1:] == (range(0), 0, False)
 
 
 @pytest.mark.usefixtures("torch_side")
 def test_gathered_gradients_are_a_sequence() -> None:
     """What gather returns has a length, indices and an end, and the passes take it as they take a list."""
     parameters = [parameter((3,)), parameter((2, 2))]
-    gradients = _cpu.gather(parameters)[0]
+    gradients = _cpu.gather(parameters, True)[0]
     assert (len(gradients), gradients[1] is parameters[1].grad, gradients[-2] is parameters[0].grad) == (2, True, True)
     with pytest.raises(IndexError):
         gradients[2]
@@ -560,7 +560,19 @@ CLOSER_LOOKS = {
 @pytest.mark.parametrize("parameters", CLOSER_LOOKS.values(), ids=CLOSER_LOOKS.keys())
 def test_gather_leaves_the_rest(parameters: list[Tensor]) -> None:
     """One gradient that is not plain memory of its own, and the whole list takes a closer look."""
-    assert _cpu.gather([parameter((2,)), *parameters]) is None
+    assert _cpu.gather([parameter((2,)), *parameters], True) is None
+
+
+def test_gather_tensors() -> None:
+    """Tensors that are only to be read may be anybody's, but must be plain memory that no two share."""
+    tensors = [torch.ones(2, requires_grad=True) * 2, inferred(), torch.nn.Parameter(torch.ones(4).double())]
+    gathered, owners, elements, has_float64 = _cpu.gather(tensors, False)  # type: ignore[misc]
+    assert list(map(id, gathered)) == list(map(id, tensors))
+    assert (owners, elements, has_float64) == (range(3), 9, True)
+    assert _cpu.gather([*tensors, tensors[0]], False) is None
+    for parameters in CLOSER_LOOKS["gaps"], CLOSER_LOOKS["sparse"], CLOSER_LOOKS["subclass"], CLOSER_LOOKS["elsewhere"]:
+        assert _cpu.gather([parameters[0].grad], False) is None  # type: ignore[list-item]
+    assert _cpu.gather(CLOSER_LOOKS["no tensor"], False) is None
 
 
 @pytest.mark.usefixtures("torch_side")
@@ -569,10 +581,10 @@ def test_disjoint_in_any_order() -> None:
     memory = torch.zeros(600)
     order = torch.randperm(100).tolist()
     pieces = [memory[6 * i : 6 * i + 6] for i in order]
-    assert _cpu.gather(with_grads(*pieces))[2] == 600  # type: ignore[index]
-    assert _cpu.gather(with_grads(*pieces, memory[0:0], memory[300:300]))[2] == 600  # type: ignore[index]
+    assert _cpu.gather(with_grads(*pieces), True)[2] == 600  # type: ignore[index]
+    assert _cpu.gather(with_grads(*pieces, memory[0:0], memory[300:300]), True)[2] == 600  # type: ignore[index]
     for shared in (0, 299, 594):
-        assert _cpu.gather(with_grads(*pieces, memory[shared : shared + 6])) is None
+        assert _cpu.gather(with_grads(*pieces, memory[shared : shared + 6]), True) is None
 
 
 @settings(deadline=None, max_examples=100)
@@ -582,7 +594,7 @@ def test_overlap_is_found(stretches: list[tuple[int, int]]) -> None:
     memory = torch.zeros((1 << 18) + (1 << 12))
     ordered = sorted((first, first + n) for first, n in stretches if n)
     disjoint = all(one[1] <= other[0] for one, other in itertools.pairwise(ordered))
-    gathered = _cpu.gather(with_grads(*(memory[first : first + n] for first, n in stretches)))
+    gathered = _cpu.gather(with_grads(*(memory[first : first + n] for first, n in stretches)), True)
     assert (gathered is not None) == disjoint
 
 
@@ -596,8 +608,8 @@ def test_references_are_given_back() -> None:
     gc.collect()  # what other tests have left behind refers to None too
     before = [sys.getrefcount(one) for one in kept]
     for _ in range(500):
-        gradients = _cpu.gather(parameters)[0]  # type: ignore[index]
-        assert _cpu.gather(odd) is None
+        gradients = _cpu.gather(parameters, True)[0]  # type: ignore[index]
+        assert _cpu.gather(odd, True) is None
         norms_before = cpu.measure(gradients).norm
         cpu.scale_(gradients, scalar(0.99), norms_before)
         cpu.clamp_(tensors, scalar(0.5))  # type: ignore[arg-type]
@@ -612,7 +624,7 @@ def test_references_are_given_back() -> None:
 def test_a_gradient_outlives_its_parameter_while_it_is_gathered() -> None:
     """Memory that is gathered stays where it is although nobody else wants it any more."""
     parameters = [parameter((300_000,))]
-    gradients = _cpu.gather(parameters)[0]  # type: ignore[index]
+    gradients = _cpu.gather(parameters, True)[0]  # type: ignore[index]
     parameters[0].grad = None
     torch.full((300_000,), 7.0)
     assert cpu.measure(gradients).norm.tolist() == [pytest.approx(math.sqrt(300_000))]
