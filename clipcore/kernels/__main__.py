@@ -13,15 +13,15 @@ def describe() -> list[str]:
 
 def _choice(device: torch.device) -> str:
     kernels, reason = choose(device)
-    return f"{kernels.name} ({reason}{_threads() if kernels.name == 'cpu' else ''})"
+    return f"{kernels.name} ({reason}{_found() if kernels.name == 'cpu' else ''})"
 
 
-def _threads() -> str:
+def _found() -> str:
+    """What the C kernels found of torch."""
     from clipcore.kernels import cpu  # here, because it is not built everywhere
 
-    return (
-        f", torch's threads: {torch.get_num_threads()}" if cpu.pooled else ", one thread: torch does not lend its own"
-    )
+    threads = f"torch's threads: {torch.get_num_threads()}" if cpu.pooled else "one thread: torch does not lend its own"
+    return f", {threads}{'' if cpu.direct else ', and gradients are found by attribute, which is slower'}"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ static struct {
 } torch;
 
 /* What attributes say, torch's C++ functions say ten times as fast. These take a pointer and return a pointer or a bool, as
-   C would, and throw nothing. They may change with any version, so bind() tries them out, and attributes stand in. */
+   C would. They may change with any version, so bind() tries them out, and attributes stand in. None throws unless memory
+   runs out; the one that raises a version counter does where there is none, which C could not catch: Python calls it. */
 static struct {
     Handle (*grad)(void *impl);   /* const at::Tensor &c10::TensorImpl::grad() const */
     PyObject *(*wrap)(Handle);    /* PyObject *THPVariable_Wrap(const at::TensorBase &), None for an undefined one */

@@ -665,3 +665,11 @@ def test_python_m_says_which_kernels(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out.startswith(
         f"cpu   cpu (native kernels for cpu, torch's threads: {torch.get_num_threads()})\n"
     )
+
+
+def test_python_m_says_what_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what the kernels would be quicker with."""
+    monkeypatch.setattr(cpu, "pooled", False)
+    monkeypatch.setattr(cpu, "direct", False)
+    runpy.run_module("clipcore.kernels", run_name="__main__")
+    assert "one thread: torch does not lend its own, and gradients are found by attribute" in capsys.readouterr().out
