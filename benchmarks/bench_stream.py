@@ -1,6 +1,6 @@
 """What being watched costs a training, how much a server takes in, and how soon a page shows it.
 
-    python benchmarks/bench_stream.py [--quick] [--minutes 60]
+    python benchmarks/bench_stream.py [--quick]
 
 The server, the trainers, the viewers and the browser are processes of their own, all on this machine.
 
@@ -14,8 +14,6 @@ The server, the trainers, the viewers and the browser are processes of their own
   a viewer has it, and what each costs the server in CPU time. Then the same with one more viewer, which has stopped
   reading.
 - page: from the time that a step carries to the end of the first frame that shows it, in Chromium, at 50 steps/s.
-- memory, with --minutes: the fleet at full rate and a page that watches one of its trainers; how much the server's
-  resident memory and the page's heap (without garbage) grow a minute, after the first sixth of the time.
 
 The last line is the whole result as one JSON document.
 """
@@ -30,7 +28,7 @@ from typing import Any
 import torch
 from audience import Audience, stalled
 from fleet import Fleet
-from served import URL, check_stored, cpu_s, get, rss_mb, served
+from served import URL, check_stored, cpu_s, get, served
 from torch import nn
 from websockets.sync.client import ClientConnection, connect
 from witness import latencies_ms, witness
@@ -63,7 +61,7 @@ class Training:
             run.log(stats, loss=loss, lr=1e-4)
 
 
-def main(quick: bool, minutes: float) -> None:
+def main(quick: bool) -> None:
     """Measure, print a table, and one line of JSON."""
     torch.set_num_threads(1)
     result: dict[str, float] = {}
@@ -72,9 +70,6 @@ def main(quick: bool, minutes: float) -> None:
             result |= measure(quick)
     with served() as server:
         result |= measure_viewers(server, quick)
-    if minutes:
-        with served() as server:
-            result |= measure_memory(server, minutes)
     for name, value in result.items():
         print(f"{name:36} {value:12,.3f}")
     print(json.dumps(result))
@@ -184,29 +179,6 @@ def measure_page(quick: bool) -> dict[str, float]:
     return spread("page_ms", latencies_ms(stamps, frames)) | {"page_frames_per_s": per_s}
 
 
-def measure_memory(server: int, minutes: float) -> dict[str, float]:
-    """How much server and page grow under the fleet's load."""
-    fleet = Fleet(URL, TRAINERS, STEPS_PER_S, seconds=60 * minutes)
-    at_minutes, server_mb, page_mb = [], [], []
-    start = time.monotonic()
-    with witness(URL) as page:
-        while (now := (time.monotonic() - start) / 60) < minutes:
-            at_minutes.append(now)
-            server_mb.append(rss_mb(server))
-            page_mb.append(page.heap_mb())
-            page.wait(min(5.0, 6 * minutes))
-    found = fleet.result()
-    for run in found["runs"]:
-        check_stored(run, found["steps"])
-    first = sum(at < minutes / 6 for at in at_minutes)
-    return {
-        "server_mb": server_mb[-1],
-        "server_mb_per_minute": statistics.linear_regression(at_minutes[first:], server_mb[first:]).slope,
-        "page_mb": page_mb[-1],
-        "page_mb_per_minute": statistics.linear_regression(at_minutes[first:], page_mb[first:]).slope,
-    }
-
-
 class Feed:
     """A trainer on the bare wire, whose rows carry the moment in which they are sent."""
 
@@ -247,5 +219,4 @@ def spread(name: str, values: Sequence[float]) -> dict[str, float]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few repetitions, to see that it works")
-    parser.add_argument("--minutes", type=float, default=0, help="how long to watch the memory; 0: not at all")
     main(**vars(parser.parse_args()))

@@ -1,13 +1,12 @@
 """What the page does while a training makes 1,000 steps a second, in a real Chromium.
 
-    python benchmarks/bench_web.py [--quick] [--minutes N] [--layers N]
+    python benchmarks/bench_web.py [--quick] [--layers N]
 
 A real server and a real trainer run in processes of their own; the page shows the last 1,000 steps, then all steps.
 
 - redraws: draws of every visible chart per second.
 - key: from a key that edits the threshold to the frame that shows it.
 - busy: share of one core that the page's main thread takes, in CPU time.
-- heap: what is left after a garbage collection, typed arrays included, now and after `--minutes`.
 - hidden: draws of the charts beyond the edge of a phone's screen, which should be none.
 - first paint: from opening a finished run of a million steps to the drawn norm chart, caches empty.
 
@@ -16,7 +15,6 @@ The last line is the whole result as one JSON document.
 
 import argparse
 import json
-import multiprocessing
 import random
 import statistics
 import time
@@ -26,16 +24,15 @@ from typing import Any
 
 import torch
 from browser import chromium
+from live import live
 from playwright.sync_api import Browser, CDPSession, Page
 from served import URL, check_stored, served
 from torch import nn
 
 import clipcore
 
-STEPS_PER_S = 1000
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
-HEAP_EVERY_S = 30
 
 #: Counts draws by chart, and times keys: from the event's own stamp to the frame after the one that it changed.
 PROBE = """
@@ -72,21 +69,19 @@ BEYOND = """() => [...document.querySelectorAll(".plot")]
     .map((plot) => plot.dataset.testid)"""
 
 
-def main(quick: bool, minutes: float, layers: int) -> None:
+def main(quick: bool, layers: int) -> None:
     """Measure, print a table, and one line of JSON."""
     steps, seconds = (20_000, 5.0) if quick else (1_000_000, 20.0)
     result: dict[str, Any] = {"finished_steps": steps, "layers": layers}
     with served(), chromium() as browser:
         result["first_paint_ms"] = measure_first_paint(browser, finished_run(steps))
         print(f"first paint         {result['first_paint_ms']:6.0f} ms of {steps:,} steps")
-        with training(layers):
+        with live(layers):
             for width in ("1000", "all"):
                 result[f"last_{width}"] = measure_live(browser, f"{URL}?last={width}", seconds)
                 print_live(width, result[f"last_{width}"])
             result["hidden_draws"] = measure_hidden(browser, seconds)
             print(f"hidden charts       {result['hidden_draws']:6d} draws")
-            heap = result["heap_mb"] = measure_heap(browser, minutes)
-            print(f"heap                {heap[0]:6.1f} MB, {heap[-1]:.1f} MB after {minutes:g} min")
     print(json.dumps(result))
 
 
@@ -103,35 +98,6 @@ def finished_run(steps: int) -> str:
     run.finish(timeout_s=600)
     check_stored(run.id, steps)
     return run.id
-
-
-def feed(layers: int) -> None:
-    """Train at STEPS_PER_S until killed: what is logged differs from step to step, as gradients do."""
-    torch.set_num_threads(1)
-    model = nn.ParameterList(nn.Parameter(torch.zeros(16)) for _ in range(layers))
-    clipper = clipcore.Clipper(model, mode="norm", max_norm=float(layers) ** 0.5)
-    run = clipcore.connect(clipper, name="live", url=URL)
-    start = time.monotonic()
-    for step in range(10**9):
-        if step % max(1, layers // 50) == 0:  # a pass over many layers takes longer than a step may
-            gradients = torch.rand(layers, 16).mul_(random.lognormvariate(0, 1))
-            for parameter, gradient in zip(model, gradients, strict=True):
-                parameter.grad = gradient
-            stats = clipper.clip_()
-        run.log(stats, loss=1.0 + random.random())
-        time.sleep(max(0.0, start + step / STEPS_PER_S - time.monotonic()))
-
-
-@contextmanager
-def training(layers: int) -> Iterator[None]:
-    """A trainer in a process of its own."""
-    process = multiprocessing.get_context("spawn").Process(target=feed, args=(layers,), daemon=True)
-    process.start()
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.join(10)
 
 
 @contextmanager
@@ -188,25 +154,6 @@ def measure_hidden(browser: Browser, seconds: float) -> int:
         return sum(after[chart] - before[chart] for chart in beyond)
 
 
-def measure_heap(browser: Browser, minutes: float) -> list[float]:
-    """Megabytes after collecting garbage, every HEAP_EVERY_S."""
-    with page(browser, f"{URL}?last=all") as (opened, session):
-        opened.wait_for_timeout(5000)
-        heap = [heap_mb(session)]
-        until = time.monotonic() + 60 * minutes
-        while time.monotonic() < until:
-            opened.wait_for_timeout(1000 * min(HEAP_EVERY_S, max(0.0, until - time.monotonic())))
-            heap.append(heap_mb(session))
-        return heap
-
-
-def heap_mb(session: CDPSession) -> float:
-    """JavaScript's heap and the buffers that it holds, MB."""
-    session.send("HeapProfiler.collectGarbage")
-    usage = session.send("Runtime.getHeapUsage")
-    return round(float(usage["usedSize"] + usage["backingStorageSize"]) / 1e6, 1)
-
-
 def draws(opened: Page) -> dict[str, int]:
     """Draws so far, by chart."""
     counted: dict[str, int] = opened.evaluate("() => ({...window.draws})")
@@ -230,7 +177,6 @@ def print_live(width: str, live: dict[str, Any]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few repetitions, to see that it works")
-    parser.add_argument("--minutes", type=float, default=1.0, help="how long the heap is watched")
     parser.add_argument("--layers", type=int, default=40, help="tensors of the live training's model")
     options = parser.parse_args()
-    main(options.quick, options.minutes, options.layers)
+    main(options.quick, options.layers)

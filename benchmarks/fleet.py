@@ -33,6 +33,16 @@ class Fleet:
         command = [sys.executable, str(Path(__file__)), url, str(trainers), str(per_s), str(seconds)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def end(self) -> None:
+        """End the process, whatever it has delivered."""
+        self._process.kill()
+        self._process.wait(10)
+
     def result(self) -> dict[str, Any]:
         """Wait until all steps are acknowledged; what the process printed."""
         printed, _ = self._process.communicate()

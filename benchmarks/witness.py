@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from browser import chromium
-from playwright.sync_api import CDPSession, Page
+from playwright.sync_api import Page
 
 # After `react` the chart is in the document; the frame that shows it is over when, after the next animation callback,
 # a message arrives. A chart's newest step is the last of its trace of norms.
@@ -36,7 +36,6 @@ class Witness:
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._session: CDPSession = page.context.new_cdp_session(page)
 
     def frames(self) -> list[tuple[int, float]]:
         """Of each frame with a new norm chart: its newest step, and when it was shown, unix s."""
@@ -45,11 +44,6 @@ class Witness:
     def wait(self, seconds: float) -> None:
         """Let the page live."""
         self._page.wait_for_timeout(seconds * 1e3)
-
-    def heap_mb(self) -> float:
-        """Memory that the page's objects hold, garbage having been collected."""
-        self._session.send("HeapProfiler.collectGarbage")
-        return float(self._session.send("Runtime.getHeapUsage")["usedSize"]) / 2**20
 
 
 @contextmanager
