@@ -28,7 +28,8 @@ BATCH_INTERVAL_S = 0.05
 BACKOFF_S = (0.25, 5.0)  # first and longest wait between two tries
 ANSWER_TIMEOUT_S = 10.0  # for the handshake and for the welcome
 TAKEN_OVER = 4409  # the close code for a trainer whose run another one feeds now
-FRAMES_AT_ONCE = 64  # between two looks at what came in: a long backlog must not let acknowledgements pile up
+FRAMES_AT_ONCE = 16  # between two looks at what came in: a long backlog must not let acknowledgements pile up
+FRAMES_IN_FLIGHT = 16  # not acknowledged: with more of them on the way, rows gather in fewer, fuller frames
 
 #: What a message of each type that a trainer takes must have.
 NEEDED = {
@@ -92,6 +93,7 @@ class Link(threading.Thread):
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._complaint = ""
+        self._layers: Message | None = None  # the newest that wait to be sent
 
     def close(self, timeout_s: float) -> bool:
         """Deliver what is left, then end; False when the server has not acknowledged all of it in `timeout_s`."""
@@ -168,12 +170,16 @@ class Link(threading.Thread):
                     break
 
     def _send(self, socket: ClientConnection) -> None:
-        layers = self._collect()
+        """Send what is new, unless the server is behind: pings and answers would have to queue with what it gets."""
+        self._layers = self._collect() or self._layers
         self._report_loss()
+        if self._outbox.in_flight >= FRAMES_IN_FLIGHT:
+            return
         for text in islice(self._outbox.unsent(), FRAMES_AT_ONCE):
             socket.send(text)
-        if layers is not None:
-            socket.send(encode(layers))
+        if self._layers is not None:
+            socket.send(encode(self._layers))
+            self._layers = None
 
     def _take(self, message: Message) -> None:
         match message["type"]:

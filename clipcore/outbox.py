@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 from clipcore.recorder import Record
@@ -135,6 +135,14 @@ class Outbox:
         with self._lock:
             foreign, self._foreign_rows = self._foreign_rows, 0
             return foreign
+
+    @property
+    def in_flight(self) -> int:
+        """Frames that are sent and not acknowledged yet."""
+        with self._lock:
+            frames = takewhile(lambda frame: frame.last <= self._sent_seq, chain(self._spooled, self._frames))
+            notes = takewhile(lambda note: note[0] <= self._sent_n, self._notes)
+            return sum(1 for _ in chain(frames, notes))
 
     @property
     def pending_rows(self) -> int:

@@ -1,7 +1,9 @@
 """The link by itself: what it may say in a header, and to the log."""
 
+import itertools
 import json
 import logging
+import queue
 import socket
 import threading
 from functools import partial
@@ -9,9 +11,11 @@ from functools import partial
 import pytest
 from websockets.server import ServerProtocol
 from websockets.sync.client import connect
+from websockets.sync.server import serve
 
-from clipcore.link import Link, header_token
+from clipcore.link import FRAMES_IN_FLIGHT, Link, header_token
 from clipcore.outbox import Outbox
+from clipcore.recorder import Record
 
 
 @pytest.mark.parametrize(
@@ -58,3 +62,41 @@ def test_a_server_that_stalls_is_named_in_one_sentence(caplog, monkeypatch):
     (record,) = (record for record in caplog.records if record.name.startswith("clipcore"))
     assert "keepalive ping timeout" in record.getMessage()
     assert record.exc_info is None
+
+
+def test_rows_gather_in_a_fuller_frame_while_the_server_is_behind(monkeypatch):
+    """What is on the way stays bounded, however long an acknowledgement takes; then all the rest goes in one frame."""
+    monkeypatch.setattr("clipcore.link.BATCH_INTERVAL_S", 0.002)
+    outbox, received, steps = Outbox(), queue.SimpleQueue(), itertools.count(1)
+    behind, goes_on = threading.Event(), threading.Event()
+
+    def collect():
+        step = next(steps)
+        outbox.add_rows([Record(step, time=0.0, mode="norm", values={}, layers=None, exponents=None)])
+        if step == 200:
+            behind.set()
+        return {"type": "layers", "step": step}
+
+    def take(peer):
+        peer.recv()
+        peer.send(json.dumps({"type": "welcome", "acked": 0, "n": 0}))
+        goes_on.wait(10)
+        for text in peer:
+            message = json.loads(text)
+            received.put(message)
+            if message["type"] == "steps":
+                seq = message["seq"] + len(message["columns"]["step"]) - 1
+                peer.send(json.dumps({"type": "ack", "seq": seq, "n": 0}))
+
+    with serve(take, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/ws/train"
+        link = Link(url, None, outbox, hello=lambda: {"type": "hello"}, collect=collect, receive=lambda _: None)
+        link.start()
+        assert behind.wait(10)
+        goes_on.set()
+        messages = [received.get(timeout=10) for _ in range(2 * FRAMES_IN_FLIGHT + 1)]
+        link.close(0.1)
+    rows = [len(message["columns"]["step"]) for message in messages if message["type"] == "steps"]
+    assert rows[:-1] == [1] * FRAMES_IN_FLIGHT
+    assert rows[-1] >= 200 - FRAMES_IN_FLIGHT

@@ -64,6 +64,23 @@ def test_after_a_rewind_only_what_is_not_acknowledged_is_sent_again():
     assert seqs(outbox.unsent()) == [4, 5, 6, 7, 8, 9]
 
 
+def test_what_is_sent_is_in_flight_until_it_is_acknowledged():
+    """Rows and notes; after a rewind nothing is."""
+    outbox = Outbox()
+    outbox.add_rows(records(FRAME_ROWS + 1))
+    outbox.add_note("event")
+    assert outbox.in_flight == 0
+    assert len(list(outbox.unsent())) == outbox.in_flight == 3
+    outbox.acknowledge(FRAME_ROWS, 0)
+    assert outbox.in_flight == 2
+    outbox.acknowledge(FRAME_ROWS + 1, 1)
+    assert outbox.in_flight == 0
+    outbox.add_rows(records(1))
+    list(outbox.unsent())
+    outbox.rewind()
+    assert outbox.in_flight == 0
+
+
 def test_rows_of_another_process_are_noticed():
     """What the server has beyond all that was sent from here came from elsewhere; what was there before is no news."""
     outbox = Outbox()
