@@ -65,6 +65,23 @@ def test_a_run_is_repeated_beside_itself_with_another_threshold(make_server, ope
     assert "with=" not in page.url
 
 
+def test_a_run_that_has_no_step_on_show_says_so(make_server, open_page):
+    """Its numbers are those of the step that the key names, its last one."""
+    server = make_server(autostart="")
+    lengths = (60, 260)
+    short, long = (
+        server.post("/api/workers", {"workload": "rnn", "config": {"context": 8, "batch": 2, "steps": steps}})["id"]
+        for steps in lengths
+    )
+    for run in (short, long):
+        server.wait_until(lambda run=run: server.run(run)["state"] == "finished", "a run to finish")
+    page = open_page(f"{server.url}/?run={long}&with={short}")
+    steps = page.locator("#overlay tbody td:nth-child(3)")
+    expect(steps).to_have_text(["260", "60"])
+    page.goto(f"{server.url}/?run={long}&with={short}&steps=100-200")
+    expect(steps).to_have_text(["260", "60, not on show"])
+
+
 def test_another_run_is_compared_on_every_chart_and_only_what_is_on_show_is_asked_for(make_server, open_page):
     """Other losses, one layer and the share clipped are told of each run; unseen, they cost no request."""
     server = make_server(autostart="")
@@ -87,8 +104,8 @@ def test_another_run_is_compared_on_every_chart_and_only_what_is_on_show_is_aske
     step = int(crosshair.inner_text().removeprefix("step "))
     for row, run in ((0, second), (1, first)):
         columns = server.series(run, "threshold", "norm", "coef", "clamped", "loss")["columns"]
-        told = [columns[name][step - 1] for name in ("threshold", "norm", "coef", "clamped", "loss")]
-        assert [float(text) for text in key.nth(row).locator("td").all_inner_texts()[1:6]] == pytest.approx(told, 0.01)
+        told = [step, *(columns[name][step - 1] for name in ("threshold", "norm", "coef", "clamped", "loss"))]
+        assert [float(text) for text in key.nth(row).locator("td").all_inner_texts()[1:7]] == pytest.approx(told, 0.01)
 
     norms = server.series(first, "norm")["columns"]["norm"]
     share = f"{sum(norm > bounds[1] for norm in norms) / len(norms):.1%}".replace("100.0", "100").replace("%", " %")

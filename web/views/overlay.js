@@ -1,7 +1,9 @@
-/** The key of the runs that share the charts: each one's colour, name and numbers at the crosshair. */
+/** The key of the runs that share the charts: each one's colour, name and numbers at the crosshair, and of which step they are. */
 
 import { nearest } from "../lib/decimate.js";
 import { lossSources } from "../lib/figures.js";
+import { count } from "../lib/format.js";
+import { onShow } from "../lib/overlay.js";
 import { make, setText } from "./dom.js";
 import { layerCurves, layerWords } from "./layers.js";
 import { runsOn, valueWords } from "./plots.js";
@@ -37,15 +39,19 @@ export class OverlayView {
     const runs = runsOn(this.#store);
     const names = namesOf(runs);
     const layer = this.#layer;
-    const labels = layer ? [...names, layer.name] : names;
+    const labels = ["step", ...names, ...(layer ? [layer.name] : [])];
     const made = JSON.stringify([runs.map(({ id, name }) => [id, name]), labels]);
     if (made !== this.#made) this.#make(runs, labels);
     this.#made = made;
-    const place = this.#store.abscissa.at(step);
+    const { abscissa, range } = this.#store;
+    const place = abscissa.at(step);
+    const [lo, hi] = range.map(abscissa.at);
     const curves = layer ? layerCurves(runs, layer.name, layer.measure) : [];
     runs.forEach(({ id, table, x }, i) => {
       const row = rowAt(x, place);
-      const words = names.map((name) => (row < 0 ? "–" : valueWords(name, table.lastLogged(name, row))));
+      const aside = table.length > 0 && onShow(x, table, [lo, hi]) === null;
+      const words = [row < 0 ? "–" : count(table.column("step")[row]) + (aside ? ", not on show" : "")];
+      words.push(...names.map((name) => (row < 0 ? "–" : valueWords(name, table.lastLogged(name, row)))));
       const curve = curves.find((each) => each.id === id);
       const picture = curve && row >= 0 ? nearest(curve.x, Number.isNaN(place) ? Infinity : place) : -1;
       if (layer) words.push(curve && picture >= 0 ? layerWords(layer.measure, curve.y[picture]) : "–");
