@@ -1,6 +1,6 @@
 /** Figures drawn with Plotly; nothing else knows it but traces.js, which this module alone uses. */
 
-import { barTraces, COLOURS, heatTraces, lineTraces, markTraces, shareTraces, stepAxis, valueAxis, veils } from "./traces.js";
+import { barTraces, COLOURS, cutShapes, heatTraces, lineTraces, markTraces, shareTraces, stepAxis, valueAxis, veils } from "./traces.js";
 
 /** @typedef {import("./lib/figures.js").Figure} Figure */
 /** @typedef {import("./lib/scale.js").Axis} Axis */
@@ -172,6 +172,7 @@ export class Chart {
     this.#react(traces, {
       xaxis: stepAxis(figure.x, palette),
       yaxis: valueAxis(figure.y, palette),
+      shapes: cutShapes(figure, palette),
     });
   }
 

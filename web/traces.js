@@ -59,7 +59,7 @@ const FAINT = 0.35;
 /** What was cut lies behind the line that it was cut from. */
 const VEIL = 0.65;
 /** Lines that go faint behind a trend. */
-const RAW = ["cut", "before", "after", "loss"];
+const RAW = ["before", "after", "loss"];
 
 /** Height of a mark's label. */
 const MARK_LABEL_PX = 14;
@@ -70,19 +70,46 @@ const MARK_LABEL_PX = 14;
  * @returns {Options[]}
  */
 export function lineTraces({ lines, crosses, y, faint }, palette) {
-  const traces = lines.map(({ role, name, dashed, x, y: values }) => ({
+  const traces = lines.filter(({ role }) => role !== "cut").map(({ role, name, dashed, x, y: values }) => ({
     type: "scatter",
     mode: dashed && x.length <= MOST_RINGS ? "lines+markers" : "lines",
     name,
     x,
     y: y.type === "log" ? values.map((value) => (value === 0 ? y.lo : value)) : values,
-    opacity: faint && RAW.includes(role) ? FAINT : role === "cut" ? VEIL : 1,
+    opacity: faint && RAW.includes(role) ? FAINT : 1,
     line: { ...LINES[role], ...(dashed ? DASHED : {}), color: palette[role], simplify: false },
     marker: { size: 6, color: palette.ground, line: { width: 1.5, color: palette[role] } },
   }));
   const top = new Float64Array(crosses.length).fill(y.hi);
   const marker = { symbol: "x-thin", size: 7, line: { width: 1.75, color: palette.bad } };
   return [...traces, { type: "scatter", mode: "markers", name: "non-finite", x: crosses, y: top, marker, cliponaxis: false, showlegend: crosses.length > 0 }];
+}
+
+/**
+ * What was cut off: a shape behind the lines, since of a trace with so many gaps Plotly makes as many elements.
+ * @param {Figure} figure
+ * @param {Palette} palette
+ * @returns {Options[]}
+ */
+export function cutShapes({ lines, y, faint }, palette) {
+  return lines.filter(({ role, x }) => role === "cut" && x.length > 0).map(({ role, name, x, y: values }) => ({
+    type: "path",
+    layer: "between", // the grid and the lines
+    name,
+    showlegend: true,
+    path: pathOf(x, y.type === "log" ? values.map((value) => (value === 0 ? y.lo : value)) : values),
+    opacity: faint ? FAINT : VEIL,
+    line: { ...LINES[role], color: palette[role] },
+  }));
+}
+
+/**
+ * A line as an SVG path in data units, broken at every NaN.
+ * @param {Float64Array} x
+ * @param {Float64Array} y
+ */
+function pathOf(x, y) {
+  return Array.from(x, (at, i) => (Number.isNaN(at) ? "" : `${i === 0 || Number.isNaN(x[i - 1]) ? "M" : "L"}${at},${y[i]}`)).join("");
 }
 
 /**

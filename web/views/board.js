@@ -17,7 +17,7 @@ import { WhatIfView } from "./whatif.js";
 /** @typedef {{element: HTMLElement, draw: () => void}} View */
 
 /** The norm chart is what shows a step first. */
-const FIRST = { every: 80, share: 1 / 4 };
+const FIRST = { every: 50, share: 1 / 3 };
 const REST = { every: 160 };
 
 /**
