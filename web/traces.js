@@ -75,7 +75,7 @@ export function lineTraces({ lines, crosses, y, faint }, palette) {
     mode: dashed && x.length <= MOST_RINGS ? "lines+markers" : "lines",
     name,
     x,
-    y: y.type === "log" ? values.map((value) => (value === 0 ? y.lo : value)) : values,
+    y: drawable(values, y),
     opacity: faint && RAW.includes(role) ? FAINT : 1,
     line: { ...LINES[role], ...(dashed ? DASHED : {}), color: palette[role], simplify: false },
     marker: { size: 6, color: palette.ground, line: { width: 1.5, color: palette[role] } },
@@ -83,6 +83,15 @@ export function lineTraces({ lines, crosses, y, faint }, palette) {
   const top = new Float64Array(crosses.length).fill(y.hi);
   const marker = { symbol: "x-thin", size: 7, line: { width: 1.75, color: palette.bad } };
   return [...traces, { type: "scatter", mode: "markers", name: "non-finite", x: crosses, y: top, marker, cliponaxis: false, showlegend: crosses.length > 0 }];
+}
+
+/**
+ * Zeros lie on the lower edge of a logarithmic axis.
+ * @param {Float64Array} values
+ * @param {Axis} axis
+ */
+function drawable(values, { type, lo }) {
+  return type === "log" ? values.map((value) => (value === 0 ? lo : value)) : values;
 }
 
 /**
@@ -97,7 +106,7 @@ export function cutShapes({ lines, y, faint }, palette) {
     layer: "between", // the grid and the lines
     name,
     showlegend: true,
-    path: pathOf(x, y.type === "log" ? values.map((value) => (value === 0 ? y.lo : value)) : values),
+    path: pathOf(x, drawable(values, y)),
     opacity: faint ? FAINT : VEIL,
     line: { ...LINES[role], color: palette[role] },
   }));
