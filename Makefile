@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+NPM    := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm
 BUILT  := pyproject.toml setup.py constraints.txt $(wildcard clipcore/kernels/*.[ch])
 
 .PHONY: run test check bench format clean
@@ -19,7 +20,8 @@ check: .venv/dev.stamp node_modules/.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/node node_modules/typescript/bin/tsc --project .
-	cmp web/vendor/plotly-cartesian.min.js node_modules/plotly.js-cartesian-dist-min/plotly-cartesian.min.js
+	$(NPM) run --silent plotly -- --log-level=warning --outfile=build/plotly.min.js
+	cmp web/vendor/plotly.min.js build/plotly.min.js
 	$(BIN)/python -m pytest --quiet tests/test_layers.py
 
 bench: .venv/dev.stamp .venv/browser.stamp
@@ -52,6 +54,6 @@ clean:
 	$(BIN)/python -m tests.e2e.proxy
 	@touch $@
 
-node_modules/.stamp: package.json | .venv/dev.stamp
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --silent --no-package-lock --no-audit --no-fund
+node_modules/.stamp: package.json package-lock.json | .venv/dev.stamp
+	$(NPM) ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@

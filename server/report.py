@@ -46,7 +46,7 @@ def report(run: RunInfo, series: Series, log: Sequence[LogEntry], web: Path) -> 
         log=_table(log),
         figures=_script_json(figures(series.rows, log)),
         colours=(web / "colours.css").read_text(),
-        plotly=(web / "vendor" / "plotly-cartesian.min.js").read_text(),
+        plotly=(web / "vendor" / "plotly.min.js").read_text(),
     )
 
 

@@ -92,7 +92,7 @@ socket.connect();
 for (const change of ["offline", "online"]) addEventListener(change, () => socket.doubt());
 getRules().then((rules) => store.setRules(rules), (error) => store.say(`The clipping modes could not be loaded: ${error.message}`));
 start.load().catch((error) => store.say(`The built-in trainings could not be loaded: ${error.message}`));
-loadPlotly("vendor/plotly-cartesian.min.js").then(
+loadPlotly("vendor/plotly.min.js").then(
   (plotly) => (repaint = boardView(element(".board"), store, frames, plotly)),
   (error) => store.say(error.message),
 );

@@ -31,7 +31,7 @@ def test_what_is_not_there_is_404_with_a_sentence(site):
     assert (answer.status_code, answer.json()) == (404, {"detail": "there is nothing at '/nothing/here'"})
 
 
-@pytest.mark.parametrize("path", ["/", "/main.js", "/style.css", "/vendor/plotly-cartesian.min.js"])
+@pytest.mark.parametrize("path", ["/", "/main.js", "/style.css", "/vendor/plotly.min.js"])
 def test_files_come_compressed_for_who_takes_that(site, path):
     """A file is sent gzipped or as it is, whichever the browser takes, and neither form is sent twice."""
     with site.http.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as packed:
