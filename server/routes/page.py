@@ -2,7 +2,9 @@
 
 import asyncio
 import gzip
-from functools import cache, lru_cache
+import os
+import stat
+from functools import cache
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -11,6 +13,9 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 router = APIRouter(include_in_schema=False)
+
+#: By path: the ETag of what was compressed, and what came of it.
+_packed: dict[str | os.PathLike[str], tuple[str, bytes]] = {}
 
 
 def web() -> Path:
@@ -22,31 +27,33 @@ def web() -> Path:
 
 @cache
 def _files() -> StaticFiles:
-    return StaticFiles(directory=web(), html=True)
+    return StaticFiles(directory=web())
 
 
 @router.get("/{path:path}")
-async def page(request: Request) -> Response:
+async def page(request: Request, path: str) -> Response:
     """The page itself and what it loads."""
     files = _files()
     try:
-        found = await files.get_response(files.get_path(request.scope), request.scope)
-    except HTTPException as error:
-        raise HTTPException(error.status_code, f"there is nothing at {request.url.path!r}") from error
-    if isinstance(found, FileResponse):
-        found.headers["Vary"] = "Accept-Encoding"
+        full, found = files.lookup_path(path or "index.html")  # here and now: a thread takes longer than looking does
+    except (OSError, ValueError):  # a name that no file can have
+        found = None
+    if found is None or not stat.S_ISREG(found.st_mode):
+        raise HTTPException(404, f"there is nothing at {request.url.path!r}")
+    answer = files.file_response(full, found, request.scope)
+    if isinstance(answer, FileResponse):
+        answer.headers["Vary"] = "Accept-Encoding"
         if "gzip" in request.headers.get("accept-encoding", ""):
-            return await _compressed(found)
-    return found
+            return await _compressed(answer)
+    return answer
 
 
 async def _compressed(file: FileResponse) -> Response:
     """The same in fewer bytes; its ETag is weak, for it names the text and not these bytes."""
     headers = {name: file.headers[name] for name in ("content-type", "last-modified", "vary")}
-    headers |= {"etag": f"W/{file.headers['etag']}", "content-encoding": "gzip"}
-    return Response(await asyncio.to_thread(_gzipped, Path(file.path), file.headers["etag"]), headers=headers)
-
-
-@lru_cache(maxsize=256)  # more than web/ has files
-def _gzipped(path: Path, etag: str) -> bytes:  # noqa: ARG001  a file that has changed is another one
-    return gzip.compress(path.read_bytes(), compresslevel=6, mtime=0)
+    etag = file.headers["etag"]
+    known, packed = _packed.get(file.path, ("", b""))
+    if known != etag:
+        packed = await asyncio.to_thread(lambda: gzip.compress(Path(file.path).read_bytes(), compresslevel=6, mtime=0))
+        _packed[file.path] = (etag, packed)
+    return Response(packed, headers=headers | {"etag": f"W/{etag}", "content-encoding": "gzip"})

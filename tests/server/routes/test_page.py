@@ -1,4 +1,5 @@
 import gzip
+from urllib.parse import unquote
 
 import pytest
 
@@ -25,10 +26,11 @@ def test_a_file_that_has_not_changed_is_not_sent_again(site):
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_what_is_not_there_is_404_with_a_sentence(site):
-    """Any other path says that nothing is there."""
-    answer = site.http.get("/nothing/here")
-    assert (answer.status_code, answer.json()) == (404, {"detail": "there is nothing at '/nothing/here'"})
+@pytest.mark.parametrize("path", ["/nothing/here", "/lib", "/lib/", f"/{'a' * 300}", "/a%00b", "/main.js/x"])
+def test_what_is_not_there_is_404_with_a_sentence(site, path):
+    """Any other path says that nothing is there: a folder, and a name that no file can have, too."""
+    answer = site.http.get(path)
+    assert (answer.status_code, answer.json()) == (404, {"detail": f"there is nothing at {unquote(path)!r}"})
 
 
 @pytest.mark.parametrize("path", ["/", "/main.js", "/style.css", "/vendor/plotly.min.js"])
