@@ -275,6 +275,9 @@ class Hub:
         run = self.run(run_id)
         if run.trainer is None:
             return Refusal(f"no trainer is attached to run {run_id!r} ({run.info.state})", attached=False)
+        if not isinstance(request, str):
+            run.refresh()  # all viewers see what the trainer has yet to answer
+            self._fan_out.changed(run)
         return await run.trainer.ask(id_, request)
 
     # --- workers, as the supervisor reports them ---

@@ -96,12 +96,16 @@ class LiveRun:
     @property
     def info(self) -> RunInfo:
         """The run as viewers see it."""
-        return self.known.model_copy(update={"attached": self.trainer is not None, "state": self.state})
+        waiting = self.trainer.waiting if self.trainer is not None else []
+        return self.known.model_copy(
+            update={"attached": self.trainer is not None, "state": self.state, "waiting": waiting}
+        )
 
     @property
     def brief(self) -> RunInfo:
-        """The run as a line in a list: without what can be long."""
-        return self.info.model_copy(update={name: RunInfo.model_fields[name].default for name in DESCRIPTION})
+        """The run as a line in a list: without what can be long or is gone in a moment."""
+        left_out = (*DESCRIPTION, "waiting")
+        return self.info.model_copy(update={name: RunInfo.model_fields[name].default for name in left_out})
 
     @property
     def over(self) -> bool:
@@ -127,6 +131,10 @@ class LiveRun:
         self._headline = (known.name, known.note, known.state, known.reason, self.trainer is not None)
         self._status_version += 1
         return self._headline != headline
+
+    def refresh(self) -> None:
+        """The run looks different to viewers, though no more is known of it."""
+        self._status_version += 1
 
     def add_line(self, entry: LogEntry) -> None:
         """Keep a new line of the log."""

@@ -316,6 +316,13 @@ class Ping(Message):
 # --- server -> browser ---
 
 
+class Waiting(Message):
+    """A change of the clipper that somebody asked for and the trainer has not answered yet."""
+
+    id: ControlId
+    patch: Patch
+
+
 class RunInfo(Message):
     """What lists and headers say about a run; also what REST returns."""
 
@@ -336,6 +343,7 @@ class RunInfo(Message):
     knobs: dict[str, Schema] = {}  # numbers of the training in `control`, beside the clipping: name -> JSON Schema
     layers: list[str] = []
     sizes: list[int] = []  # elements of each layer
+    waiting: list[Waiting] = []  # oldest first; never in a list of runs
 
 
 class LogEntry(Message):

@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ValidationError, model_validator
 from starlette.websockets import WebSocket
@@ -28,6 +28,7 @@ from server.protocol import (
     LoopState,
     Patch,
     Rejected,
+    Waiting,
     Welcome,
     from_trainer,
 )
@@ -96,12 +97,20 @@ class Refusal:
 Answer = Applied | Refusal
 
 
+class Asked(NamedTuple):
+    """A request that the trainer has not answered yet."""
+
+    id: str  # the asker's
+    request: Patch | Command
+    answer: asyncio.Future[Answer]
+
+
 class Trainer(Peer):
     """One connection of a trainer, for its whole life."""
 
     def __init__(self, socket: WebSocket) -> None:
         super().__init__(socket)
-        self._pending: dict[str, asyncio.Future[Answer]] = {}
+        self._asked: dict[str, Asked] = {}  # by the id that the trainer knows
         self._left_out: set[str] = set()  # types of messages
 
     async def serve(self, hub: "Hub") -> None:
@@ -122,35 +131,43 @@ class Trainer(Peer):
             await self.close(TRY_AGAIN_LATER, str(error))
 
     async def ask(self, asked_as: str, request: Patch | Command) -> Answer:
-        """Ask for a change of the clipper or of the loop, and wait for the answer, however long the loop is paused."""
-        if len(self._pending) >= PENDING_REQUESTS:
+        """Ask for a change of the clipper or of the loop, and wait for the answer, however long the loop is paused.
+
+        Whoever stops waiting takes nothing back: the trainer will obey all the same.
+        """
+        if len(self._asked) >= PENDING_REQUESTS:
             return Refusal(f"{PENDING_REQUESTS} requests are waiting for this trainer already")
         # Ours is unique; the asker's own id travels along, so that it can be told from the log after any restart.
         id_ = f"{secrets.token_hex(4)}:{asked_as[:64]}"
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._pending[id_] = answer
+        self._asked[id_] = Asked(asked_as, request, answer)
         try:
             if isinstance(request, str):
                 await self.send(CommandMessage(id=id_, command=request))
             else:
                 await self.send(Control(id=id_, patch=request))
-            return await answer
         except GoneError:
+            del self._asked[id_]
             return LOST
-        finally:
-            del self._pending[id_]
+        return await answer
+
+    @property
+    def waiting(self) -> list[Waiting]:
+        """The changes of the clipper that are not answered yet, oldest first."""
+        return [Waiting(id=id_, patch=asked) for id_, asked, _ in self._asked.values() if not isinstance(asked, str)]
 
     def answer(self, message: Applied | Rejected) -> None:
         """Settle what the message answers, if somebody still waits for it."""
-        answer = self._pending.get(message.id) if message.id is not None else None
-        if answer is not None and not answer.done():
-            answer.set_result(Refusal(message.reason) if isinstance(message, Rejected) else message)
+        asked = self._asked.pop(message.id, None) if message.id is not None else None
+        if asked is not None and not asked.answer.done():
+            asked.answer.set_result(Refusal(message.reason) if isinstance(message, Rejected) else message)
 
     def give_up_requests(self) -> None:
         """Nobody will answer any more what this trainer was asked."""
-        for answer in self._pending.values():
-            if not answer.done():
-                answer.set_result(LOST)
+        for asked in self._asked.values():
+            if not asked.answer.done():
+                asked.answer.set_result(LOST)
+        self._asked.clear()
 
     def is_news(self, message: LeftOut) -> bool:
         """Whether nothing of the kind, which has no number as a note, was left out before."""

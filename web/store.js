@@ -200,6 +200,7 @@ export class Store {
     this.run = run;
     this.#drop();
     this.#changed("run");
+    if (this.#requests.overhear(run.waiting)) this.#changed("change");
   }
 
   /** Nobody will ever obey a draft of a run that is over. */
@@ -424,6 +425,7 @@ export class Store {
     this.#receiveRows(snapshot);
     if (snapshot.layers) this.layers.add(snapshot.layers, snapshot.run?.sizes ?? []);
     for (const entry of snapshot.log) this.#settleFrom(entry);
+    this.#requests.overhear(snapshot.run?.waiting ?? []);
     this.#listRuns(snapshot.runs);
     this.#changed("run", "layers", "log", "change", "draft", "view");
   }

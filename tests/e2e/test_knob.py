@@ -72,6 +72,27 @@ def test_an_answer_is_not_left_beside_what_it_does_not_answer(make_server, open_
         expect(knob).to_have_value("0.25")
 
 
+def test_what_another_page_waits_for_is_told(make_server, open_page):
+    """Until the training obeys, every page says what it has been asked for; a page that is opened again does, too."""
+    server = make_server(autostart="")
+    with training(server) as trainer:
+        trainer.commit({
+            "type": "event", "n": 1, "step": 20, "time": 1.0, "kind": "state", "text": "",
+            "data": {"state": "paused", "commands": True},
+        })  # fmt: skip
+        asking, watching = open_page(server.url), open_page(server.url)
+        asking.get_by_test_id("max-norm").fill("0.5")
+        asking.get_by_test_id("apply").click()
+        expect(asking.get_by_test_id("applied-step")).to_have_text("pending: max_norm 0.5; training is paused")
+        told = "pending from elsewhere: max_norm 0.5; training is paused"
+        expect(watching.get_by_test_id("applied-step")).to_have_text(told)
+        asking.reload()
+        expect(asking.get_by_test_id("applied-step")).to_have_text(told)
+        trainer.obey(2, 21, {"mode": "norm", "max_norm": 0.5}, {"max_norm": [1.0, 0.5]})
+        for page in (asking, watching):
+            expect(page.get_by_test_id("applied-step")).to_have_text("changed at step 21 from elsewhere")
+
+
 def test_the_log_takes_the_charts_to_a_step(make_server, open_page):
     """Pressed, a step of the log is in the middle of the charts, under the crosshair."""
     server = make_server(autostart="")

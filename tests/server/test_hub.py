@@ -28,6 +28,7 @@ class Feeder:
     """A trainer, as far as the hub needs one."""
 
     name = "feeder"
+    waiting = ()
 
     def give_up_requests(self):
         pass

@@ -255,6 +255,23 @@ def test_a_rejection_reaches_the_asker_and_the_log(site, trainer):
     assert viewer.wait("event")["entry"]["text"] == reason
 
 
+def test_all_viewers_see_what_the_trainer_has_yet_to_answer(site, trainer):
+    """Until it is answered, also when whoever asked has gone: the trainer will obey all the same. No list has it."""
+    asker, watching = site.viewer(), site.viewer()
+    watching.subscribe("r1")
+    asker.send(control(max_norm=0.5))
+    id_ = trainer.wait("control")["id"]
+    waiting = [{"id": "c1", "patch": {"max_norm": 0.5}}]
+    assert watching.wait("status")["run"]["waiting"] == waiting
+    asker.close()
+    until(lambda: site.hub.viewers == 1)
+    newcomer = site.viewer().subscribe("r1")
+    assert newcomer["run"]["waiting"] == waiting
+    assert newcomer["runs"][0]["waiting"] == []
+    trainer.commit({**applied(1, 5, max_norm=[1.0, 0.5]), "id": id_})
+    assert watching.wait("status")["run"]["waiting"] == []
+
+
 def test_commands_travel_like_controls(site, trainer):
     """A command reaches the loop and is answered by the step that obeyed."""
     viewer = site.viewer()

@@ -6,7 +6,7 @@ import { endingOf } from "../../web/lib/endings.js";
 /** @type {import("../../web/lib/wire.js").RunInfo} */
 const run = {
   id: "a1", note: "", name: "charlm", state: "running", reason: "", created: 0, updated: 0, seq: 0, step: 1200, attached: true,
-  commands: true, workload: "charlm", config: {}, control: {}, knobs: {}, layers: [], sizes: [],
+  commands: true, workload: "charlm", config: {}, control: {}, knobs: {}, layers: [], sizes: [], waiting: [],
 };
 
 test("while a run is under way there is nothing to say", () => {

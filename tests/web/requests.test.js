@@ -25,3 +25,19 @@ test("a change that this page did not ask for is noticed, its own is not", () =>
   assert.equal(requests.notice({ step: 12, data: { id: null } }), true); // by the script itself
   assert.equal(requests.notice({ step: 7, data: { id } }), false);
 });
+
+test("what others wait for is told until it is answered, and never in place of what this page waits for", () => {
+  const requests = new Requests();
+  const theirs = { id: "theirs", patch: { max_norm: 3 } };
+  const id = requests.ask({ max_norm: 2 }, null);
+  assert.equal(requests.overhear([theirs, { id, patch: { max_norm: 2 } }]), false);
+  assert.equal(requests.change?.state, "pending");
+  requests.settle(id, { state: "applied", step: 7 });
+  assert.equal(requests.overhear([{ id, patch: { max_norm: 2 } }]), false); // the list is older than the answer
+  assert.equal(requests.overhear([theirs]), true);
+  assert.deepEqual([requests.change?.state, requests.change?.patch], ["awaited", { max_norm: 3 }]);
+  assert.equal(requests.overhear([theirs]), false);
+  assert.equal(requests.overhear([]), true); // rejected, or lost
+  assert.equal(requests.change, null);
+  assert.equal(requests.overhear([]), false);
+});

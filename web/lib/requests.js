@@ -6,12 +6,13 @@
 /** @typedef {import("./wire.js").LogEntry} LogEntry */
 
 /**
- * A patch on its way: asked, then answered; or "elsewhere", one that came into force without this page.
+ * A patch on its way: asked, then answered; or one that this page did not ask for, "awaited" and then in force from
+ * "elsewhere".
  * @typedef {object} Change
  * @property {string} id
  * @property {Patch} patch
  * @property {Draft | null} draft  what was being edited when it was asked for
- * @property {"pending" | "applied" | "rejected" | "elsewhere"} state
+ * @property {"pending" | "applied" | "rejected" | "awaited" | "elsewhere"} state
  * @property {number} step  the first step that obeyed
  * @property {string} reason  why it was rejected
  */
@@ -62,6 +63,19 @@ export class Requests {
     const id = typeof data.id === "string" ? data.id : "";
     if (this.change?.state === "pending" || this.#asked.has(id)) return false;
     this.change = { id, patch: {}, draft: null, state: "elsewhere", step, reason: "" };
+    return true;
+  }
+
+  /**
+   * Look at all that the trainer has yet to answer, unless this page itself waits for an answer.
+   * @param {import("./wire.js").RunInfo["waiting"]} waiting
+   * @returns {boolean} whether that of somebody else has changed
+   */
+  overhear(waiting) {
+    const { state, id } = this.change ?? {};
+    const other = waiting.findLast((asked) => !this.#asked.has(asked.id));
+    if (state === "pending" || (other ? other.id === id : state !== "awaited")) return false;
+    this.change = other ? { ...other, draft: null, state: "awaited", step: 0, reason: "" } : null;
     return true;
   }
 

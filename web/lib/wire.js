@@ -30,6 +30,7 @@
  * @property {{[name: string]: import("./schema.js").Property}} knobs  numbers of the training in `control`
  * @property {string[]} layers
  * @property {number[]} sizes  elements of each layer
+ * @property {{id: string, patch: Patch}[]} waiting  what was asked for and is not answered yet, oldest first
  */
 
 /**

@@ -251,7 +251,7 @@ export class ControlView {
 
   #showAnswer() {
     const { change, run, connection } = this.#store;
-    this.#answer.dataset.state = change?.state ?? "";
+    this.#answer.dataset.state = change?.state === "awaited" ? "pending" : (change?.state ?? "");
     this.#answer.dataset.step = change?.state === "applied" ? String(change.step) : "";
     const words = change ? answerWords(change, connection.state !== "live" ? "the line is cut" : run?.state === "paused" ? "training is paused" : "") : "";
     setText(this.#answer, words);
@@ -269,5 +269,5 @@ function answerWords({ state, step, reason, patch }, obstacle) {
   if (state === "elsewhere") return `changed at step ${count(step)} from elsewhere`;
   if (state === "rejected") return `rejected: ${reason}`;
   const asked = Object.entries(patch).map(([name, value]) => `${name} ${exact(value)}`).join(", ");
-  return `pending: ${asked}${obstacle && `; ${obstacle}`}`;
+  return `pending${state === "awaited" ? " from elsewhere" : ""}: ${asked}${obstacle && `; ${obstacle}`}`;
 }
