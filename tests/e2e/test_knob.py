@@ -107,3 +107,39 @@ def test_the_log_takes_the_charts_to_a_step(make_server, open_page):
         expect(page.locator("#norm .crosshair span")).to_have_text("step 400")
         assert "steps=350-450" in page.url
         expect(page.get_by_role("button", name="follow")).to_be_visible()
+
+
+def test_the_threshold_is_dragged_from_where_it_is_taken(make_server, open_page):
+    """A click changes nothing, nor does another button; a drag moves the threshold as far as the pointer moves."""
+    server = make_server(autostart="")
+    with training(server) as trainer:
+        page = open_page(server.url)
+        grip, answer, knob = page.locator(".grip"), page.get_by_test_id("applied-step"), page.get_by_test_id("max-norm")
+        expect(grip).to_be_visible()
+        expect(knob).to_be_enabled()
+        box = grip.bounding_box()
+        x, low = box["x"] + box["width"] / 2, box["y"] + box["height"] - 2
+        knob.fill("7")
+        knob.fill("1")  # as it was: nothing is edited
+        page.mouse.move(x, low)
+        page.mouse.down()
+        page.mouse.move(x + 1, low + 1)
+        page.mouse.up()
+        page.mouse.down(button="right")
+        page.mouse.move(x, low - 40, steps=4)
+        page.mouse.up(button="right")
+        expect(knob).to_have_value("1")
+        expect(answer).to_have_text("")
+
+        page.mouse.move(x, low)
+        page.mouse.down()
+        page.mouse.move(x, low + 20, steps=4)
+        page.mouse.move(x, low + 4, steps=4)
+        nearly = float(knob.input_value())
+        page.mouse.move(x, low + 20, steps=4)
+        far = float(knob.input_value())
+        page.mouse.up()
+        assert 0 < far < nearly < 1
+        assert (1 - nearly) / (1 - far) == pytest.approx(4 / 20, rel=0.3)  # the axis is linear, or nearly so, so near
+        asked = trainer.wait("control")
+        assert asked["patch"]["max_norm"] == far

@@ -1,6 +1,7 @@
 /** Elements found and made with their types; text is always text, never markup. */
 
-const CLICK_PX = 4;
+/** A press that moves no farther is a click. */
+export const CLICK_PX = 4;
 
 /**
  * The element of a page that must have it.

@@ -7,7 +7,7 @@ import { boundOf, patchOf } from "../lib/draft.js";
 import { number, percent } from "../lib/format.js";
 import { clippedAt, comparedWith } from "../lib/whatif.js";
 import { write } from "../lib/schema.js";
-import { make, setText } from "./dom.js";
+import { CLICK_PX, make, setText } from "./dom.js";
 
 /** @typedef {import("../store.js").Store} Store */
 
@@ -23,7 +23,8 @@ export class HandleView {
   #line = make("div", { class: "grip-line", "aria-hidden": "true", hidden: "" });
   #value = make("b");
   #preview = make("small");
-  #dragging = false;
+  /** @type {{from: number, above: number, moved: boolean} | null} the drag under way: where it began, and how far above the line */
+  #drag = null;
 
   /**
    * @param {HTMLElement} plot  the norm chart's element
@@ -37,15 +38,15 @@ export class HandleView {
     this.#grip.append(this.#value, this.#preview);
     plot.after(this.#line, this.#grip);
     this.#grip.addEventListener("pointerdown", (event) => this.#take(event));
-    this.#grip.addEventListener("pointermove", (event) => this.#drag(event));
+    this.#grip.addEventListener("pointermove", (event) => this.#move(event));
     this.#grip.addEventListener("pointerup", () => this.#release());
     this.#grip.addEventListener("pointercancel", () => this.#letGo());
     addEventListener("keydown", ({ key }) => key === "Escape" && this.#letGo());
   }
 
   draw() {
-    const { draft, run, rules, locked } = this.#store;
-    const value = boundOf(draft, run?.control ?? {}, rules);
+    const { draft, locked } = this.#store;
+    const value = this.#bound;
     const shown = UNITS.includes(this.#property?.unit ?? "") && Number.isFinite(value);
     this.#grip.hidden = !shown;
     this.#line.hidden = !shown || draft === null;
@@ -60,7 +61,7 @@ export class HandleView {
     this.#line.style.transform = `translate(${left}px, ${y}px)`;
     this.#line.style.width = `${this.#chart.width}px`;
     setText(this.#value, `${beyond}${number(value)}`);
-    setText(this.#preview, this.#dragging ? this.#foretold(value) : "");
+    setText(this.#preview, this.#drag?.moved ? this.#foretold(value) : "");
   }
 
   /**
@@ -71,6 +72,12 @@ export class HandleView {
     const [hi, lo] = [0, Infinity].map((px) => this.#chart.valueAt(px));
     if (value > hi) return "↑";
     return value > 0 && value < lo ? "↓" : "";
+  }
+
+  /** The threshold drafted, else in force. */
+  get #bound() {
+    const { draft, run, rules } = this.#store;
+    return boundOf(draft, run?.control ?? {}, rules);
   }
 
   get #mode() {
@@ -91,31 +98,37 @@ export class HandleView {
 
   /** @param {PointerEvent} event */
   #take(event) {
-    if (this.#store.locked) return;
+    if (this.#store.locked || event.button !== 0) return;
     event.preventDefault();
     this.#grip.setPointerCapture(event.pointerId);
-    this.#dragging = true;
+    this.#drag = { from: event.clientY, above: this.#chart.yOf(this.#bound) - this.#inPlot(event), moved: false };
   }
 
   /** @param {PointerEvent} event */
-  #drag({ clientY }) {
+  #move(event) {
     const bound = this.#store.rules[this.#mode]?.bound;
-    if (!this.#dragging || !bound) return;
-    const value = this.#chart.valueAt(clientY - this.#plot.getBoundingClientRect().top);
+    if (!this.#drag || !bound) return;
+    this.#drag.moved ||= Math.abs(event.clientY - this.#drag.from) >= CLICK_PX;
+    if (!this.#drag.moved) return;
+    const value = this.#chart.valueAt(this.#inPlot(event) + this.#drag.above);
     const texts = { ...this.#store.draft?.texts, [bound]: write(Number(value.toPrecision(3))) };
     this.#store.edit({ mode: this.#mode, texts });
   }
 
+  /** @param {PointerEvent} event */
+  #inPlot({ clientY }) {
+    return clientY - this.#plot.getBoundingClientRect().top;
+  }
+
   #release() {
     const { draft, run, rules } = this.#store;
-    const taken = this.#dragging;
-    this.#dragging = false;
-    if (taken && draft && run) this.#store.control(patchOf(draft, run.control, rules));
+    const moved = this.#drag?.moved;
+    this.#drag = null;
+    if (moved && draft && run) this.#store.control(patchOf(draft, run.control, rules));
   }
 
   #letGo() {
-    if (!this.#dragging) return;
-    this.#dragging = false;
-    this.#store.edit(null);
+    if (this.#drag?.moved) this.#store.edit(null);
+    this.#drag = null;
   }
 }
