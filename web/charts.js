@@ -1,6 +1,6 @@
 /** Figures drawn with Plotly; nothing else knows it but traces.js, which this module alone uses. */
 
-import { barTraces, COLOURS, cutShapes, heatTraces, lineTraces, markTraces, shareTraces, stepAxis, valueAxis, veils } from "./traces.js";
+import { barTraces, COLOURS, cutShapes, heatTraces, lineTraces, markTraces, plain, shareTraces, stepAxis, valueAxis, veils } from "./traces.js";
 
 /** @typedef {import("./lib/figures.js").Figure} Figure */
 /** @typedef {import("./lib/scale.js").Axis} Axis */
@@ -95,7 +95,7 @@ export class Chart {
     const measure = () => ({ width: element.clientWidth, height: element.clientHeight });
     this.#size = measure();
     new ResizeObserver(() => (this.#size = measure())).observe(element);
-    element.addEventListener("pointerdown", () => (this.#held = true), true);
+    element.addEventListener("pointerdown", ({ button }) => (this.#held = button === 0), true);
     for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => (this.#held = false), true);
   }
 
@@ -217,7 +217,7 @@ export class Chart {
       width,
       height,
       margin: { l: left, r: right, t: top + TITLE_PX, b: bottom, pad: 0 },
-      title: { text: title.replaceAll("<", "&lt;"), x: left / width, y: 1 - 16 / height, yanchor: "top", font: { size: 14, color: ink } },
+      title: { text: plain(title), x: left / width, y: 1 - 16 / height, yanchor: "top", font: { size: 14, color: ink } },
       showlegend: true,
       legend: { orientation: "h", x: 0, xanchor: "left", y: 1, yanchor: "bottom" },
       paper_bgcolor: ground,

@@ -65,6 +65,14 @@ const RAW = ["before", "after", "loss"];
 const MARK_LABEL_PX = 14;
 
 /**
+ * A text as it is: Plotly takes texts for markup.
+ * @param {string} text
+ */
+export function plain(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}
+
+/**
  * @param {Figure} figure
  * @param {Palette} palette
  * @returns {Options[]}
@@ -73,7 +81,7 @@ export function lineTraces({ lines, crosses, y, faint }, palette) {
   const traces = lines.filter(({ role }) => role !== "cut").map(({ role, name, dashed, x, y: values }) => ({
     type: "scatter",
     mode: dashed && x.length <= MOST_RINGS ? "lines+markers" : "lines",
-    name,
+    name: plain(name),
     x,
     y: drawable(values, y),
     opacity: faint && RAW.includes(role) ? FAINT : 1,
@@ -104,7 +112,7 @@ export function cutShapes({ lines, y, faint }, palette) {
   return lines.filter(({ role, x }) => role === "cut" && x.length > 0).map(({ role, name, x, y: values }) => ({
     type: "path",
     layer: "between", // the grid and the lines
-    name,
+    name: plain(name),
     showlegend: true,
     path: pathOf(x, drawable(values, y)),
     opacity: faint ? FAINT : VEIL,
@@ -132,7 +140,7 @@ export function markTraces({ marks, y }, palette, height) {
   const share = 1 - MARK_LABEL_PX / 2 / height;
   const labelY = y.type === "log" ? y.lo * (y.hi / y.lo) ** share : y.lo + share * (y.hi - y.lo);
   const labelled = marks.filter(({ label }) => label);
-  const texts = labelled.map(({ label }) => label.replaceAll("<", "&lt;"));
+  const texts = labelled.map(({ label }) => plain(label));
   return [
     {
       type: "scatter", mode: "lines", name: "changes", line: { width: 1, color: palette.threshold }, opacity: 0.6, showlegend: false,
@@ -224,7 +232,7 @@ export function barTraces({ edges, counts, threshold }, palette) {
  */
 export function shareTraces(curves, palette) {
   return curves.map(({ role, name, x, y }) => ({
-    type: "scatter", mode: "lines", name, x: x.map(Math.log10), y, line: { ...LINES[role], color: palette[role], simplify: false },
+    type: "scatter", mode: "lines", name: plain(name), x: x.map(Math.log10), y, line: { ...LINES[role], color: palette[role], simplify: false },
   }));
 }
 
@@ -256,7 +264,7 @@ function axisLooks(ticks, palette) {
   return {
     tickmode: "array",
     tickvals: ticks.map(({ value }) => value),
-    ticktext: ticks.map(({ label }) => label.replaceAll("<", "&lt;")),
+    ticktext: ticks.map(({ label }) => plain(label)),
     gridcolor: palette.hairline,
     gridwidth: 1,
     zeroline: false,

@@ -12,9 +12,11 @@ test("a change reads as parameter, before and after", () => {
   assert.equal(describe({ max_norm: [1, "Infinity"] }), "max_norm 1 → inf");
 });
 
-test("a mark is labelled with the mode when it changed, else with the first parameter", () => {
+test("a mark is labelled with the mode when it changed, else with the first parameter that stays", () => {
   assert.equal(shortLabel({ max_norm: [2, 1], norm_type: [2, 1] }), "max_norm 2 → 1");
   assert.equal(shortLabel({ clip_value: [null, 0.1], mode: ["norm", "value"] }), "norm → value");
+  assert.equal(shortLabel({ exclude: [["a"], null], clipping: [0.1, 0.2] }), "clipping 0.1 → 0.2");
+  assert.equal(shortLabel({ exclude: [["a"], null] }), "");
 });
 
 test("undo restores what was before: the parameters, and with a mode those it had", () => {

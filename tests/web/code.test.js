@@ -13,3 +13,8 @@ test("values are written as Python writes them", () => {
   const [, , line] = toCode({ mode: "agc", max_norm: "Infinity", exclude: ["head.*"], fast: true, limit: null }).split("\n");
   assert.equal(line, 'clipper = clipcore.Clipper(model, mode="agc", max_norm=float("inf"), exclude=["head.*"], fast=True, limit=None)');
 });
+
+test("skipping a step takes the optimizer whose step it is", () => {
+  const [, , line] = toCode({ mode: "off", nonfinite: "skip" }).split("\n");
+  assert.equal(line, 'clipper = clipcore.Clipper(model, mode="off", nonfinite="skip", optimizer=optimizer)');
+});

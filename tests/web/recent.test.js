@@ -39,3 +39,10 @@ test("the step rate is steps over time in the last five seconds", () => {
 test("one step makes no rate", () => {
   assert.ok(Number.isNaN(stepRate(tableOf({ seq: [1], step: [1], time: [1000] }))));
 });
+
+test("a training that went back to an earlier step is timed from there", () => {
+  const seconds = Array.from({ length: 80 }, (_, i) => i / 20);
+  const step = seconds.map((_, i) => (i < 50 ? 1000 + i : i));
+  const table = tableOf({ seq: seconds.map((_, i) => i + 1), step, time: seconds.map((s) => 1000 + s) });
+  assert.ok(Math.abs(stepRate(table) - 20) < 1e-6);
+});

@@ -54,13 +54,14 @@ export function describe(changes) {
 }
 
 /**
- * The label of a mark on a chart, where room is short: the mode when it changed, else the first parameter.
+ * The label of a mark on a chart, where room is short: the mode when it changed, else the first parameter that stays.
  * @param {Changes} changes
  * @returns {string} "norm → value", "max_norm 2 → 1"
  */
 export function shortLabel(changes) {
   if (changes.mode) return changes.mode.map(exact).join(" → ");
-  return describe(Object.fromEntries(Object.entries(changes).slice(0, 1)));
+  const [first] = Object.entries(changes).filter(([, [, after]]) => after !== null);
+  return first ? describe(Object.fromEntries([first])) : "";
 }
 
 /**

@@ -8,6 +8,7 @@
  */
 export function toCode(control) {
   const settings = Object.entries(control).map(([name, value]) => `${name}=${literal(value)}`);
+  if (control.nonfinite === "skip") settings.push("optimizer=optimizer"); // whose step is to be skipped
   return [
     "import clipcore",
     "",

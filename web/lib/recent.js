@@ -47,7 +47,7 @@ export function recent(table) {
 }
 
 /**
- * Training speed over the last few seconds in which steps were made.
+ * Training speed over the last few seconds in which steps were made, since the training last went back to an earlier one.
  * @param {StepTable} table
  * @returns {number}  steps/s, NaN when there is too little to tell
  */
@@ -55,6 +55,7 @@ export function stepRate(table) {
   const times = table.column("time");
   const steps = table.column("step");
   const last = table.length - 1;
-  const first = times.findLastIndex((time) => time !== NOT_LOGGED && time < times[last] - RATE_SECONDS) + 1;
+  const timely = times.findLastIndex((time) => time !== NOT_LOGGED && time < times[last] - RATE_SECONDS) + 1;
+  const first = timely + Math.max(0, steps.subarray(timely).findLastIndex((step, i, part) => step < part[i - 1]));
   return last > first ? (steps[last] - steps[first]) / (times[last] - times[first]) : NaN;
 }
