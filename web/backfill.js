@@ -14,12 +14,14 @@ import { toColumns } from "./lib/wire.js";
 /** @typedef {import("./lib/gaps.js").Range} Range */
 
 const NOT_METRICS = ["seq", "step", "time"];
+/** So long after a question without an answer it is asked again. */
+const RETRY_MS = 5000;
 
 /** @param {Store} store */
 export function backFill(store) {
   let busy = false;
   const look = async () => {
-    const range = busy ? null : wanted(store);
+    const range = busy || store.connection.state !== "live" ? null : wanted(store);
     if (!range || !store.run) return;
     busy = true;
     store.gaps.ask(range);
@@ -27,11 +29,15 @@ export function backFill(store) {
       await fetchRows(store, store.run.id, range);
     } catch (error) {
       store.say(`Older steps could not be loaded: ${error instanceof Error ? error.message : error}`);
+      setTimeout(() => {
+        store.gaps.forget(range);
+        look();
+      }, RETRY_MS);
     }
     busy = false;
     look();
   };
-  store.watch(["rows", "view"], look);
+  store.watch(["rows", "view", "connection"], look);
 }
 
 /**

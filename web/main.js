@@ -3,10 +3,11 @@
 import { getRules } from "./api.js";
 import { backFill, backFillLayers } from "./backfill.js";
 import { loadPlotly } from "./charts.js";
+import { followOverlay } from "./follow.js";
 import { foretell } from "./foretell.js";
 import { Frames } from "./lib/frames.js";
+import { kept } from "./lib/storage.js";
 import { fromQuery, toQuery } from "./lib/url.js";
-import { followOverlay } from "./overlay.js";
 import { Socket } from "./socket.js";
 import { Store } from "./store.js";
 import { AdviceView } from "./views/advice.js";
@@ -38,6 +39,7 @@ const socket = new Socket(url, {
   onConnection: (connection) => store.setConnection(connection),
 });
 const store = new Store((message) => socket.send(message), fromQuery(location.search));
+const storage = kept(() => localStorage);
 const frames = new Frames((frame) => requestAnimationFrame(frame), () => performance.now());
 
 const control = new ControlView(find(document, "#control", HTMLFormElement), store, (sentence) => setText(element("#announce"), sentence));
@@ -64,11 +66,11 @@ for (const draw of [statusView(element(".bar"), store), nowView(element("#now"),
   store.watch(["rows", "run", "connection"], frames.add(draw, { every: 250 }));
 }
 
-const advice = new AdviceView(element("#advice"), store);
+const advice = new AdviceView(element("#advice"), store, storage);
 store.watch(["rows", "layers", "run"], frames.add(() => advice.draw(), { every: 2000 }));
 
 let repaint = () => {};
-themeView(element("[data-testid=theme]"), () => repaint());
+themeView(element("[data-testid=theme]"), storage, () => repaint());
 
 const showHelp = helpView(find(document, "#help", HTMLDialogElement), store);
 element("#help-open").addEventListener("click", showHelp);

@@ -23,6 +23,8 @@ const QUIET_MS = 5000;
 const ANSWER_MS = 10_000;
 /** And when the browser has just said that the network is gone, or another one. */
 const DOUBTED_ANSWER_MS = 2000;
+/** The first message has all of the run, and may be long under way. */
+const FIRST_MESSAGE_MS = 60_000;
 
 export class Socket {
   /** @type {WebSocket | null} the connection, or the try at one */
@@ -46,7 +48,11 @@ export class Socket {
   connect() {
     clearTimeout(this.#retrying);
     const socket = (this.#socket = new WebSocket(this.#url));
-    socket.onopen = () => this.send(this.#handlers.subscription());
+    this.#expect(ANSWER_MS);
+    socket.onopen = () => {
+      this.#expect(FIRST_MESSAGE_MS);
+      this.send(this.#handlers.subscription());
+    };
     socket.onmessage = ({ data }) => {
       if (!this.#live) this.#goLive();
       this.#heard();
@@ -69,6 +75,7 @@ export class Socket {
   doubt() {
     if (this.#live) this.#ask(DOUBTED_ANSWER_MS);
     else if (this.#socket === null) this.connect();
+    else if (this.#socket.readyState === WebSocket.CONNECTING) this.#expect(DOUBTED_ANSWER_MS);
   }
 
   #goLive() {
@@ -85,6 +92,14 @@ export class Socket {
   /** @param {number} patience  ms */
   #ask(patience) {
     this.send({ type: "ping" });
+    this.#expect(patience);
+  }
+
+  /**
+   * Take the line for cut when nothing comes in time.
+   * @param {number} patience  ms
+   */
+  #expect(patience) {
     clearTimeout(this.#watchdog);
     this.#watchdog = window.setTimeout(() => this.#lose(), patience);
   }

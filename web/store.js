@@ -8,6 +8,7 @@
 import { abscissa } from "./lib/abscissa.js";
 import { changesOf, standing } from "./lib/changes.js";
 import { startedWith } from "./lib/draft.js";
+import { OVER } from "./lib/endings.js";
 import { runTitle } from "./lib/format.js";
 import { Gaps } from "./lib/gaps.js";
 import { LayerHistory } from "./lib/layers.js";
@@ -34,8 +35,6 @@ import { toColumns } from "./lib/wire.js";
  *     frozen: seq of the newest row the charts show while they are paused
  */
 
-/** @type {{[state: string]: string}} */
-export const OVER = { finished: "the run has finished", stopped: "the run was stopped", failed: "the run has failed" };
 /** @type {{[loginHelps: string]: string}} why the knob of a page that may only watch is locked */
 const WATCHING = {
   true: "this page may only watch: log in to steer",
@@ -43,6 +42,7 @@ const WATCHING = {
   null: "this page may only watch",
 };
 const UNREACHABLE = "the server is out of reach";
+const LOST = "the line was cut before it was answered; if the training did obey, the change log will say so";
 const AROUND_STEPS = 50;
 const MOST_LOG_ENTRIES = 1000;
 
@@ -308,7 +308,7 @@ export class Store {
    */
   select(run, others = this.view.others) {
     this.#chosen = run;
-    this.look({ others: others.slice(0, MOST_RUNS - 1) });
+    this.look({ others: others.filter((id) => id !== run).slice(0, MOST_RUNS - 1) });
     this.#subscribe(run);
   }
 
@@ -412,7 +412,7 @@ export class Store {
   /** @param {import("./lib/wire.js").Snapshot} snapshot */
   #restart(snapshot) {
     this.loaded = true;
-    this.#asked = null;
+    if (snapshot.run?.id === this.#asked) this.#asked = null;
     this.readOnly = snapshot.read_only;
     if (snapshot.run?.id !== this.run?.id) this.#forget();
     if (!snapshot.resumed) {
@@ -425,7 +425,10 @@ export class Store {
     this.#receiveRows(snapshot);
     if (snapshot.layers) this.layers.add(snapshot.layers, snapshot.run?.sizes ?? []);
     for (const entry of snapshot.log) this.#settleFrom(entry);
-    this.#requests.overhear(snapshot.run?.waiting ?? []);
+    const waiting = snapshot.run?.waiting ?? [];
+    const lost = this.#requests.miss(waiting);
+    if (lost) this.#settle(lost, { state: "rejected", reason: LOST });
+    this.#requests.overhear(waiting);
     this.#listRuns(snapshot.runs);
     this.#changed("run", "layers", "log", "change", "draft", "view");
   }
@@ -452,7 +455,7 @@ export class Store {
     if (this.log.some(({ n }) => n === entry.n)) return;
     this.log = [...this.log, entry].slice(-MOST_LOG_ENTRIES);
     this.#settleFrom(entry);
-    if (changesOf(entry) && this.#requests.notice(entry)) this.#changed("change");
+    if (changesOf(entry) && this.#requests.observe(entry)) this.#changed("change");
     this.#changed("log");
   }
 

@@ -38,3 +38,13 @@ test("after another thinning everything thinned may be asked for again", () => {
   gaps.clear();
   assert.equal(gaps.missing({ first: 1, last: 5000 }), null);
 });
+
+test("what was asked for and not answered may be asked for again", () => {
+  const gaps = new Gaps();
+  gaps.thinned(5000);
+  const range = { first: 1, last: 5000 };
+  gaps.ask(range);
+  assert.equal(gaps.missing(range), null);
+  gaps.forget(range);
+  assert.deepEqual(gaps.missing(range), range);
+});

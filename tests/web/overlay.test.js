@@ -26,6 +26,18 @@ test("a run keeps its steps while others come and go, and is told as the list ha
   assert.deepEqual(overlay.runs.map((run) => [run.info.name, run.table.length]), [["renamed", 3]]);
 });
 
+test("a run that goes on after its end is followed again", () => {
+  const overlay = new Overlay();
+  overlay.choose([{ ...info("a"), state: "finished" }]);
+  const [run] = overlay.runs;
+  assert.ok(run);
+  run.settled = true;
+  overlay.choose([{ ...info("a"), state: "finished" }]);
+  assert.equal(run.settled, true);
+  overlay.choose([info("a")]);
+  assert.equal(run.settled, false);
+});
+
 test("what came thinned is asked for again on a zoom, what came whole is not", () => {
   const overlay = new Overlay();
   overlay.choose([info("a")]);

@@ -126,6 +126,18 @@ test("a change that was pending when the line was cut is settled from the log", 
   assert.deepEqual([store.change?.state, store.change?.step], ["applied", 7]);
 });
 
+test("a change that was lost with the line is answered as such, one that the trainer still has is not", () => {
+  const { store, sent } = live();
+  store.receive(snapshot());
+  store.control({ max_norm: 0.5 });
+  const waiting = [{ id: lastId(sent), patch: { max_norm: 0.5 } }];
+  store.receive(snapshot({ resumed: true, rows: rows(4, 8), run: { ...run, waiting } }));
+  assert.equal(store.change?.state, "pending");
+  store.receive(snapshot({ resumed: true, rows: rows(9, 9) }));
+  assert.equal(store.change?.state, "rejected");
+  assert.match(store.change?.reason ?? "", /line was cut/);
+});
+
 test("a change without a connection is rejected at once", () => {
   const store = new Store(() => false);
   store.receive(snapshot());
@@ -220,6 +232,26 @@ test("a page does not leave a run that still trains, nor one that a person chose
   chosen.store.receive(snapshot({ run: { ...run, state: "finished" } }));
   chosen.store.receive({ type: "runs", runs: [{ ...run, id: "b2" }, run] });
   assert.deepEqual([training.sent, chosen.sent], [[], []]);
+});
+
+test("of two runs that are chosen one after the other, the second may be gone though the first comes", () => {
+  const { store, sent } = live();
+  const runs = [run, { ...run, id: "b2" }];
+  store.receive(snapshot({ runs: [...runs, { ...run, id: "c3" }] }));
+  store.select("b2");
+  store.select("c3");
+  store.receive(snapshot({ run: { ...run, id: "b2" }, runs }));
+  store.receive({ type: "error", reason: "no run 'c3'" });
+  assert.equal(store.notice, "Run c3 is not here, or not any more: this is the newest one");
+  assert.deepEqual([sent.pop(), store.place.run], [{ type: "subscribe", run: null, since: null }, null]);
+});
+
+test("a run that is laid over another and then chosen is not laid over itself", () => {
+  const { store } = live();
+  store.receive(snapshot({ runs: [run, { ...run, id: "b2" }] }));
+  store.compare(["b2"]);
+  store.select("b2");
+  assert.deepEqual([store.place.run, store.place.others], ["b2", []]);
 });
 
 test("a page that asks for a run that is gone shows the newest", () => {

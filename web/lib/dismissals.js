@@ -8,7 +8,7 @@ export class Dismissals {
   /** @type {string[]} oldest first */
   #dismissed;
 
-  /** @param {Pick<Storage, "getItem" | "setItem">} storage */
+  /** @param {import("./storage.js").Keeper} storage */
   constructor(storage) {
     this.#storage = storage;
     this.#dismissed = storage.getItem(KEY)?.split(" ") ?? [];

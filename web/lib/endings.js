@@ -6,6 +6,12 @@ import { when } from "./when.js";
 /** @typedef {import("./wire.js").RunInfo} RunInfo */
 
 /**
+ * The states of a run that is over.
+ * @type {{[state: string]: string}}
+ */
+export const OVER = { finished: "the run has finished", stopped: "the run was stopped", failed: "the run has failed" };
+
+/**
  * @param {RunInfo} run
  * @param {number} [now]  unix s
  * @returns {{tone: "" | "warning" | "failed", words: string} | null}  null while there is nothing to say
@@ -15,7 +21,7 @@ export function endingOf({ state, reason, step, updated }, now) {
     const since = `The trainer has been silent since ${when(updated, now)}`;
     return { tone: "warning", words: `${since}: if it still runs, it comes back by itself with its steps; if it has died, start it again.` };
   }
-  if (state !== "finished" && state !== "stopped" && state !== "failed") return null;
+  if (!(state in OVER)) return null;
   const why = lastLine(reason);
   const meant = !reason.startsWith("the server ended"); // a stop that was asked for says so, or nothing
   return { tone: state === "failed" ? "failed" : meant ? "" : "warning", words: `Run ${state} at step ${count(step)}${why ? `: ${why}` : ""}` };

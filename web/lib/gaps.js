@@ -47,4 +47,12 @@ export class Gaps {
   ask(range) {
     this.#asked.push(range);
   }
+
+  /**
+   * No answer came: it may be asked for again.
+   * @param {Range} range
+   */
+  forget(range) {
+    this.#asked = this.#asked.filter((asked) => asked !== range);
+  }
 }

@@ -2,6 +2,7 @@
 
 import { abscissa } from "./abscissa.js";
 import { inside } from "./decimate.js";
+import { OVER } from "./endings.js";
 import { Gaps } from "./gaps.js";
 import { StepTable } from "./table.js";
 
@@ -37,9 +38,19 @@ export class Overlay {
   choose(infos) {
     this.runs = infos.map((info) => {
       const known = this.runs.find((run) => run.info.id === info.id);
+      if (known && !(info.state in OVER)) goOn(known);
       return known ? Object.assign(known, { info }) : { info, table: new StepTable(), gaps: new Gaps(), settled: false, layers: null, whatif: null };
     });
   }
+}
+
+/**
+ * A run that was over may be trained again.
+ * @param {Overlaid} run
+ */
+function goOn(run) {
+  run.settled = false;
+  if (run.layers) run.layers.settled = false;
 }
 
 /**

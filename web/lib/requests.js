@@ -59,11 +59,21 @@ export class Requests {
    * @param {Pick<LogEntry, "step" | "data">} entry
    * @returns {boolean} whether it is somebody else's, and this page waits for no answer of its own
    */
-  notice({ step, data }) {
+  observe({ step, data }) {
     const id = typeof data.id === "string" ? data.id : "";
     if (this.change?.state === "pending" || this.#asked.has(id)) return false;
     this.change = { id, patch: {}, draft: null, state: "elsewhere", step, reason: "" };
     return true;
+  }
+
+  /**
+   * After the line was cut: what this page waits for though the trainer does not have it.
+   * @param {import("./wire.js").RunInfo["waiting"]} waiting
+   * @returns {string | null}  its id
+   */
+  miss(waiting) {
+    const { state, id = null } = this.change ?? {};
+    return state === "pending" && waiting.every((asked) => asked.id !== id) ? id : null;
   }
 
   /**

@@ -13,17 +13,19 @@ const MOST_AT_ONCE = 2;
 export class AdviceView {
   #panel;
   #store;
-  #dismissals = new Dismissals(localStorage);
+  #dismissals;
   /** @type {Map<string, {element: HTMLElement, show: (advice: Advice) => void}>} by run and kind */
   #notes = new Map();
 
   /**
    * @param {HTMLElement} panel
    * @param {Store} store
+   * @param {import("../lib/storage.js").Keeper} storage  remembers what was dismissed
    */
-  constructor(panel, store) {
+  constructor(panel, store, storage) {
     this.#panel = panel;
     this.#store = store;
+    this.#dismissals = new Dismissals(storage);
   }
 
   draw() {

@@ -2,12 +2,12 @@
 
 import { deleteRun, editRun, getRun, getSeries, restoreRun } from "../api.js";
 import { boundOf } from "../lib/draft.js";
+import { OVER } from "../lib/endings.js";
 import { exact } from "../lib/format.js";
 import { MOST_RUNS } from "../lib/overlay.js";
 import { RECENT_STEPS } from "../lib/recent.js";
 import { StepTable } from "../lib/table.js";
 import { toColumns } from "../lib/wire.js";
-import { OVER } from "../store.js";
 import { find, setText } from "./dom.js";
 import { Entry } from "./entry.js";
 
@@ -69,6 +69,7 @@ export class RunsView {
     }
     const full = view.others.length >= MOST_RUNS - 1;
     listed.forEach((run, place) => {
+      if (!(run.state in OVER)) this.#settled.delete(run.id); // it goes on
       const entry = this.#entries.get(run.id) ?? this.#add(run);
       if (this.#list.children[place] !== entry.element) this.#list.insertBefore(entry.element, this.#list.children[place] ?? null);
       if (this.#deleted.has(run.id)) entry.showDeleted();

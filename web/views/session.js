@@ -21,7 +21,11 @@ export function sessionView(bar, store) {
     logout.hidden = !session.logged_in;
     if (session.login === "viewing" && !session.logged_in) location.assign(toLogin());
   };
+  /** @type {import("../store.js").Connection | null} */
+  let asked = null;
   store.watch(["connection"], () => {
+    if (store.connection === asked) return; // what is known of the login has changed, not the connection
+    asked = store.connection;
     show().catch(() => {}); // the server is away: the connection says so, and when it is back this is asked again
   });
 }

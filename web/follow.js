@@ -5,11 +5,11 @@
 
 import { getLayers, getRun, getSeries } from "./api.js";
 import { span } from "./lib/decimate.js";
+import { OVER } from "./lib/endings.js";
 import { POINTS } from "./lib/gaps.js";
 import { LayerHistory, picturesOf } from "./lib/layers.js";
 import { alongside } from "./lib/overlay.js";
 import { toColumns } from "./lib/wire.js";
-import { OVER } from "./store.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./lib/overlay.js").Overlaid} Overlaid */
@@ -54,7 +54,12 @@ async function refresh(store, run) {
   const range = missing(store, run);
   if (!range) return;
   run.gaps.ask(range);
-  await fetchRows(store, run, range);
+  try {
+    await fetchRows(store, run, range);
+  } catch (error) {
+    run.gaps.forget(range);
+    throw error;
+  }
 }
 
 /**
