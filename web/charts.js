@@ -1,6 +1,6 @@
 /** Figures drawn with Plotly; nothing else knows it but traces.js, which this module alone uses. */
 
-import { barTraces, COLOURS, cutShapes, heatTraces, lineTraces, markTraces, plain, shareTraces, stepAxis, valueAxis, veils } from "./traces.js";
+import { barTraces, COLOURS, cutShapes, heatTraces, imageTraces, lineTraces, markTraces, plain, shareTraces, stepAxis, valueAxis, veils } from "./traces.js";
 
 /** @typedef {import("./lib/figures.js").Figure} Figure */
 /** @typedef {import("./lib/scale.js").Axis} Axis */
@@ -223,7 +223,8 @@ export class Chart {
       paper_bgcolor: ground,
     };
     const filename = title.replaceAll(/[^\p{L}\p{N}]+/gu, "-");
-    await this.#plotly.downloadImage({ data, layout: { ...layout, ...looks } }, { format, width, height, scale: 2, filename });
+    const traces = imageTraces(data, /** @type {Options[]} */ (layout.shapes ?? []));
+    await this.#plotly.downloadImage({ data: traces, layout: { ...layout, ...looks } }, { format, width, height, scale: 2, filename });
   }
 
   /**

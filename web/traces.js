@@ -61,6 +61,12 @@ const VEIL = 0.65;
 /** Lines that go faint behind a trend. */
 const RAW = ["before", "after", "loss"];
 
+/**
+ * What the page calls a column.
+ * @type {{[column: string]: string}}
+ */
+const WORDS = { norm: "before", clipped_norm: "after", max_abs: "max |g|" };
+
 /** Height of a mark's label. */
 const MARK_LABEL_PX = 14;
 
@@ -113,11 +119,24 @@ export function cutShapes({ lines, y, faint }, palette) {
     type: "path",
     layer: "between", // the grid and the lines
     name: plain(name),
-    showlegend: true,
     path: pathOf(x, drawable(values, y)),
     opacity: faint ? FAINT : VEIL,
     line: { ...LINES[role], color: palette[role] },
   }));
+}
+
+/**
+ * A picture's traces as an image shows them: under the page's words, with a sample of what is drawn as a shape.
+ * @param {Options[]} traces
+ * @param {Options[]} shapes  some with a name
+ * @returns {Options[]}
+ */
+export function imageTraces(traces, shapes) {
+  const samples = shapes.filter(({ name }) => name).map(({ name, opacity, line }) => ({
+    type: "scatter", mode: "markers", name, x: [null], y: [null], opacity,
+    marker: { symbol: "square", size: 10, color: /** @type {Options} */ (line).color },
+  }));
+  return [...traces.map((trace) => ({ ...trace, name: WORDS[String(trace.name)] ?? trace.name })), ...samples];
 }
 
 /**
