@@ -63,6 +63,17 @@ test("a clipped step is coloured from its norm after clipping to its norm before
   assert.deepEqual([role, [...x], [...y]], ["cut", [3, 3, NaN, 4, 4, NaN], [2, 3, NaN, 2, 4, NaN]]);
 });
 
+test("a spike beside the range widens no axis, though the line runs on to it", () => {
+  const spiked = scene(1000, { norm: (s) => (s === 500 ? 1e6 : 1), loss: (s) => (s === 500 ? 1e6 : 1) });
+  for (const draw of [(/** @type {typeof spiked} */ shown) => normFigure(shown, WIDTH, false), (/** @type {typeof spiked} */ shown) => lossFigure(shown, WIDTH)]) {
+    const { y, lines } = draw({ ...spiked, range: [501, 600] });
+    assert.ok(y.hi < 10, String(y.hi));
+    assert.equal(lines.find(({ x }) => x[0] === 500)?.y[0], 1e6);
+    assert.ok(draw({ ...spiked, range: [500, 600] }).y.hi >= 1e6);
+    assert.ok(draw({ ...spiked, range: [499.2, 499.8] }).y.hi >= 1e6); // between two steps
+  }
+});
+
 test("a spike does not hold the average of the norm up, on either axis", () => {
   const spiked = { ...scene(1000, { norm: (s) => (s === 500 ? 1e6 : 1) }), smooth: true };
   const ends = [true, false].map((log) => normFigure(spiked, WIDTH, log).lines.at(-1)?.y.at(-1) ?? NaN);

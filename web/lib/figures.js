@@ -200,7 +200,7 @@ export function normFigure(scene, width, log, pictures = []) {
   const several = scene.runs.length > 0;
   const lines = [...(several ? runLines(scene, width, "norm", true) : ownNorms(rows, scene.mode)), threshold];
   if (scene.mode === "layer" && !several) lines.splice(-1, 0, largestLayer(scene, pictures));
-  const norms = lines.filter(({ role }) => role !== "threshold" && role !== "cut").map(({ y }) => y);
+  const norms = valuesOf(scene, lines.filter(({ role }) => role !== "threshold" && role !== "cut"));
   const values = [...norms, near(threshold.y, norms)];
   const y = log ? logAxis(values) : linearAxis(values, { fromZero: true, wanted: 6 });
   if (scene.smooth && !several) lines.push(rows.trend("norm", true)); // what it remembers from before the range widens no axis
@@ -254,7 +254,7 @@ export function clampedFigure(scene, width) {
   const rows = new Rows(scene, width);
   const lines = scene.runs.length ? runLines(scene, width, "clamped") : [rows.line({ role: "clamped", name: "clamped" })];
   const none = scene.mode !== "value" && lines.every(({ y }) => y.every((value) => value === 0));
-  const axis = linearAxis(lines.map((line) => line.y), { fromZero: true, whole: true });
+  const axis = linearAxis(valuesOf(scene, lines), { fromZero: true, whole: true });
   const y = none ? { ...axis, ticks: [] } : axis;
   const note = none ? whyNothingIsClamped(scene.mode) : "";
   return { ...frame(scene, width), y, lines: none ? [] : lines, crosses: new Float64Array(0), note, faint: false };
@@ -279,7 +279,7 @@ export function lossFigure(scene, width) {
   const lines = several
     ? [...runLines(scene, width, "loss"), ...otherLosses(scene, width)]
     : lossSources(scene.table).map((source) => rows.line(source));
-  const axis = linearAxis(lines.map((line) => line.y));
+  const axis = linearAxis(valuesOf(scene, lines));
   const y = lines.length ? axis : { ...axis, ticks: [] };
   if (scene.smooth && lines.length && !several) lines.push(rows.trend("loss"));
   const note = lines.length ? "" : "No loss is logged: run.log(stats, loss=loss)";
@@ -311,6 +311,20 @@ export function lossSources(table) {
   const others = table.names.filter((name) => name !== "loss" && LOSS.test(name));
   const loss = table.names.includes("loss") ? [{ role: /** @type {Role} */ ("loss"), name: "loss" }] : [];
   return [...loss, ...others.map((name) => ({ role: /** @type {Role} */ ("other"), name, dashed: true }))];
+}
+
+/**
+ * The values that an axis has to hold: those on show. The one on either side that a line runs on to is not.
+ * @param {Scene} scene
+ * @param {Line[]} lines
+ * @returns {Float64Array[]}
+ */
+function valuesOf({ abscissa, range }, lines) {
+  const [lo, hi] = range.map(abscissa.at);
+  return lines.map(({ x, y }) => {
+    const shown = y.filter((_, i) => x[i] >= lo && x[i] <= hi);
+    return shown.length ? shown : y; // between two steps, or beside all
+  });
 }
 
 /**
