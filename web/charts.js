@@ -29,20 +29,10 @@ const COARSE = matchMedia("(pointer: coarse)");
 const TITLE_PX = 64;
 
 /**
- * Plotly, loaded once.
- * @param {string} src
- * @returns {Promise<Plotly>}
+ * Plotly, which the page loads before its modules; undefined when that failed.
+ * @type {Plotly | undefined}
  */
-export async function loadPlotly(src) {
-  const script = document.createElement("script");
-  script.src = src;
-  await new Promise((resolve, reject) => {
-    script.onload = resolve;
-    script.onerror = () => reject(new Error(`Plotly could not be loaded from ${src}`));
-    document.head.append(script);
-  });
-  return /** @type {{Plotly: Plotly}} */ (/** @type {unknown} */ (globalThis)).Plotly;
-}
+export const plotly = /** @type {{Plotly?: Plotly}} */ (globalThis).Plotly;
 
 /**
  * The theme's colours, resolved from the style sheet.

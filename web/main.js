@@ -2,7 +2,7 @@
 
 import { getRules } from "./api.js";
 import { backFill, backFillLayers } from "./backfill.js";
-import { loadPlotly } from "./charts.js";
+import { plotly } from "./charts.js";
 import { followOverlay } from "./follow.js";
 import { foretell } from "./foretell.js";
 import { Frames } from "./lib/frames.js";
@@ -94,7 +94,5 @@ socket.connect();
 for (const change of ["offline", "online"]) addEventListener(change, () => socket.doubt());
 getRules().then((rules) => store.setRules(rules), (error) => store.say(`The clipping modes could not be loaded: ${error.message}`));
 start.load().catch((error) => store.say(`The built-in trainings could not be loaded: ${error.message}`));
-loadPlotly("vendor/plotly.min.js").then(
-  (plotly) => (repaint = boardView(element(".board"), store, frames, plotly)),
-  (error) => store.say(error.message),
-);
+if (plotly) repaint = boardView(element(".board"), store, frames, plotly);
+else store.say("Plotly could not be loaded, so there are no charts: load the page again");

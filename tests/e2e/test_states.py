@@ -167,3 +167,18 @@ def test_a_silent_trainer_is_told_with_what_to_do(make_server, open_page):
         trainer.start("r1")
         expect(page.locator("#banner")).to_be_hidden()
         expect(page).to_have_title("test · clipcore")
+
+
+def test_without_plotly_the_page_says_so_and_steers_all_the_same(make_server, open_page):
+    """A script that did not come costs the charts, not the knob."""
+    server = make_server(autostart="")
+    with closing(TrainerWire(server.url)) as trainer:
+        trainer.start("r1", control={"mode": "norm", "max_norm": 1.0})
+        trainer.commit(steps(1, 20))
+        page = open_page("about:blank")
+        page.route("**/plotly.min.js", lambda route: route.abort())
+        page.goto(server.url)
+        page.get_by_text("Plotly could not be loaded").wait_for()
+        page.get_by_test_id("max-norm").fill("0.5")
+        page.get_by_test_id("apply").click()
+        assert trainer.wait("control")["patch"] == {"max_norm": 0.5}
