@@ -15,6 +15,8 @@ import { comparedWith, draftedRule } from "./lib/whatif.js";
 /** @typedef {import("./lib/whatif.js").Question} Question */
 
 const PAUSE_MS = 1000;
+/** So long after a question without an answer it is asked again. */
+const RETRY_MS = 5000;
 const NO_ROWS = { first: 0, last: 0 };
 
 /**
@@ -27,18 +29,21 @@ export function foretell(store, panel) {
   let seen = false;
   let busy = false;
   const look = async () => {
-    if (busy) return;
+    if (busy || store.connection.state !== "live") return;
     busy = true;
+    let pause = PAUSE_MS;
     const questions = questionsOf(store, seen && !document.hidden).filter(([about, question]) => asked.get(about) !== JSON.stringify(question));
     for (const [about, question] of questions) {
       asked.set(about, JSON.stringify(question));
-      await ask(store, question);
+      if (await ask(store, question)) continue;
+      asked.delete(about);
+      pause = RETRY_MS;
     }
-    if (questions.length) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    if (questions.length) await new Promise((resolve) => setTimeout(resolve, pause));
     busy = false;
     if (questions.length) look();
   };
-  store.watch(["rows", "view", "run", "draft", "overlay"], look);
+  store.watch(["rows", "view", "run", "draft", "overlay", "connection"], look);
   new IntersectionObserver((entries) => {
     seen = entries.some(({ isIntersecting }) => isIntersecting);
     look();
@@ -48,13 +53,16 @@ export function foretell(store, panel) {
 /**
  * @param {Store} store
  * @param {Question} question
+ * @returns {Promise<boolean>}  whether it was answered
  */
 async function ask(store, question) {
   try {
     const [whatif, effect] = await Promise.all([getWhatIf(question), question.rule && getReplay(question, question.rule)]);
     store.foresee({ question, ...whatif, effect });
+    return true;
   } catch (error) {
     store.say(`What other thresholds would do could not be loaded: ${error instanceof Error ? error.message : error}`);
+    return false;
   }
 }
 

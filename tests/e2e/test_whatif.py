@@ -1,10 +1,12 @@
 """What another threshold would do: the page agrees with the recorded norms, and one click applies a suggestion."""
 
 import re
+from contextlib import closing
 
 import pytest
 
 from tests.e2e.test_steering import shown_step, wait_for_step
+from tests.server.site import TrainerWire, steps
 
 pytestmark = pytest.mark.e2e
 
@@ -31,3 +33,17 @@ def test_a_suggestion_explains_itself_and_one_click_applies_it(make_server, open
     assert shown_step(page) == run["step"] + 1
     assert server.run()["control"]["max_norm"] == pytest.approx(suggested, rel=5e-3)
     page.get_by_text(re.compile(r"would clip (9|10|11|12|13)\.\d %")).wait_for(timeout=5_000)
+
+
+def test_a_question_that_was_not_answered_is_asked_again(make_server, open_page):
+    """One failure costs the panel of a run that is over some seconds, no more; the page says what failed."""
+    server = make_server(autostart="")
+    with closing(TrainerWire(server.url)) as trainer:
+        trainer.start("r1", control={"mode": "norm", "max_norm": 1.0})
+        trainer.commit(steps(1, 200))
+        trainer.commit({"type": "finish", "n": 1, "time": 1.0, "state": "finished", "reason": ""})
+    page = open_page("about:blank")
+    page.route("**/whatif?*", lambda route: route.abort(), times=1)
+    page.goto(server.url)
+    page.get_by_text("What other thresholds would do could not be loaded").wait_for()
+    page.get_by_text(re.compile(r"would clip \d")).wait_for(timeout=15_000)
