@@ -180,6 +180,12 @@ class Steps(Message):
     seq: Ordinal
     columns: Columns
 
+    @model_validator(mode="after")
+    def _countable(self) -> Self:
+        if (last := self.seq + len(self.columns) - 1) > MAX_COUNT:
+            raise ValueError(f"the last row's seq must be at most {MAX_COUNT}, got {last}")
+        return self
+
 
 class Layers(Message):
     """Per-layer numbers of one step, in the order of the hello's `layers`, and the exponent histogram."""

@@ -81,7 +81,9 @@ def rows(first, last):
 def use(path):
     """Open a store, read all it has, and write something of each kind."""
     with closing(Store(path)) as store:
-        run = store.runs()[0].info.id
+        if not (runs := store.runs()):
+            raise StoreError("the database FILE is damaged (no run): move it away or restore a copy")
+        run = runs[0].info.id
         store.series(run, None, 0, 10**9, 100)
         seqs = [seq for chunk in store.chunks(run) for seq in chunk.seq]
         lines, _ = store.lines(run), store.layers(run, 10)

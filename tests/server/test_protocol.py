@@ -89,6 +89,10 @@ def test_nonfinite_numbers_travel_as_strings(value):
         ({**HELLO, "started": None}, "started"),
         ({**STEPS, "seq": 0}, "seq"),
         ({**STEPS, "seq": 2**53}, "seq"),
+        (
+            {**STEPS, "seq": 2**53 - 2, "columns": {"step": [1] * 3, "time": [1.0] * 3, "mode": ["norm"] * 3}},
+            "the last row's seq must be at most 9007199254740991, got 9007199254740992",
+        ),
         ({**STEPS, "columns": columns(step=[-1])}, "step"),
         ({**STEPS, "columns": columns(norm=["abc"])}, "norm"),
         ({**STEPS, "columns": columns(seq=[1.0])}, "may not be called 'seq'"),
