@@ -21,6 +21,7 @@ from pydantic import JsonValue
 
 from server.workloads import find
 from server.workloads.options import Options
+from server.writer import StoreError
 
 log = logging.getLogger("clipcore.server")
 
@@ -28,6 +29,7 @@ Outcome = Literal["finished", "stopped", "failed"]
 
 STOP_GRACE_S = 10.0  # for the step at hand and the delivery of what is left
 CLOSE_GRACE_S = 2.0  # the server itself is expected to end within seconds
+TELL_INTERVAL_S = 5.0  # between tries to have an end written down while the disk is full
 KEPT_OUTPUT_BYTES = 50_000  # a traceback is at the end
 
 _PACKAGES = Path(__file__).parents[1]
@@ -75,6 +77,7 @@ class Supervisor:
         self._on_start = on_start
         self._on_exit = on_exit
         self._workers: dict[str, _Worker] = {}
+        self._untold: set[asyncio.Task[None]] = set()  # ends that are yet to be written down
         self._starting = asyncio.Lock()
 
     @property
@@ -99,7 +102,7 @@ class Supervisor:
             try:
                 process = await self._spawn(run_id, workload, options)
             except OSError as error:
-                await self._on_exit(run_id, "failed", f"the worker could not be started: {error}")
+                await self._tell(run_id, "failed", f"the worker could not be started: {error}")
             else:
                 watch = asyncio.create_task(self._watch(run_id, process))
                 self._workers[run_id] = _Worker(workload, process, watch)
@@ -115,7 +118,9 @@ class Supervisor:
         await _end(self._workers[run_id], "asked to stop", STOP_GRACE_S)
 
     async def close(self) -> None:
-        """End all workers, quickly."""
+        """End all workers, quickly. Ends that could not be written down are the next server's to tell."""
+        for telling in self._untold:
+            telling.cancel()
         async with self._starting:
             await asyncio.gather(
                 *(_end(worker, "the server ended", CLOSE_GRACE_S) for worker in self._workers.values())
@@ -145,7 +150,25 @@ class Supervisor:
         asked = self._workers.pop(run_id).asked
         state, reason = _outcome(code, output, asked)
         log.info("run %s: %s", run_id, f"{state}, {reason}" if reason else state)
-        await self._on_exit(run_id, state, reason)
+        await self._tell(run_id, state, reason)
+
+    async def _tell(self, run_id: str, state: Outcome, reason: str) -> None:
+        """Tell how a worker has ended; again and again while that cannot be written down, which nobody waits for."""
+        try:
+            await self._on_exit(run_id, state, reason)
+        except StoreError as error:
+            log.error("run %s has ended (%s), which cannot be written down yet: %s", run_id, state, error)
+            telling = asyncio.create_task(self._tell_later(run_id, state, reason))
+            self._untold.add(telling)
+            telling.add_done_callback(self._untold.discard)
+
+    async def _tell_later(self, run_id: str, state: Outcome, reason: str) -> None:
+        told = False
+        while not told:
+            await asyncio.sleep(TELL_INTERVAL_S)
+            with suppress(StoreError):
+                await self._on_exit(run_id, state, reason)
+                told = True
 
 
 async def _last_output(process: Process) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from server.writer import StoreError
 from tests.server.site import until
 
 
@@ -116,6 +117,37 @@ def test_a_killed_worker_leaves_a_failed_run_with_its_steps(site):
     steps = site.http.get(f"/api/runs/{run_id}/series?metrics=loss&points=100000").json()["columns"]["step"]
     assert steps == list(range(1, failed["seq"] + 1))
     assert failed["seq"] >= seen
+
+
+def test_an_end_that_could_not_be_written_down_is_told_later(site, monkeypatch, caplog):
+    """While the disk is full its run is still in use; with room it has ended, for its reason, and can be deleted."""
+    monkeypatch.setattr("server.supervisor.TELL_INTERVAL_S", 0.1)
+    run_id = start(site)
+    wait_for_step(site, run_id, 1)
+    with monkeypatch.context() as full:
+        full.setattr(site.store, "add_line", fail)
+        os.kill(process_of(run_id), signal.SIGKILL)
+        until(lambda: "cannot be written down yet: the disk is full" in caplog.text)
+        assert site.http.delete(f"/api/runs/{run_id}").status_code == 409
+    assert wait_for_state(site, run_id, "failed")["reason"].startswith("killed by SIGKILL")
+    assert site.http.delete(f"/api/runs/{run_id}").status_code == 204
+
+
+def test_a_server_ends_though_an_end_could_not_be_written_down(serve, monkeypatch, caplog):
+    """It waits for no disk; the next server tells that the worker has not outlived it."""
+    site = serve()
+    run_id = start(site)
+    wait_for_step(site, run_id, 1)
+    with monkeypatch.context() as full:
+        full.setattr(site.store, "add_line", fail)
+        os.kill(process_of(run_id), signal.SIGKILL)
+        until(lambda: "cannot be written down yet" in caplog.text)
+        site.close()
+    assert run(serve(), run_id)["state"] == "stopped"
+
+
+def fail(*_):
+    raise StoreError("the disk is full")
 
 
 def test_a_worker_that_never_attached_is_explained_by_its_output(site, tmp_path, monkeypatch):
