@@ -58,6 +58,12 @@ class ChangeLog(Message):
         return {**own, **self.start, "schedule": schedule}
 
 
+def difference(before: Patch, after: Patch) -> Changes:
+    """What has changed from one configuration to another."""
+    names = [*after, *(name for name in before if name not in after)]
+    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
+
+
 def _backwards(applied: list[LogEntry], config: Patch) -> Iterator[Change]:
     """Changes from the newest to the oldest, the newest of which led to `config`."""
     for entry in reversed(applied):

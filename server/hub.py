@@ -14,12 +14,14 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from server.catalogue import Catalogue
+from server.changes import Changes, difference
 from server.fanout import Channel, FanOut
 from server.live import LiveRun
 from server.metrics import STEPS
 from server.peer import TAKEN_OVER, BadMessageError
 from server.protocol import (
     DESCRIPTION,
+    MAX_COUNT,
     Applied,
     Command,
     Event,
@@ -126,7 +128,15 @@ class Hub:
             run.has_returned = run.over
             state = "running" if run.known.state == "starting" else run.known.state
             described = {name: getattr(hello, name) for name in DESCRIPTION}
-            await self._learn(run, state=state, **described)  # not its name: a person may have given it another
+            described["state"] = state  # not its name: a person may have given it another
+            if changes := _changed_meanwhile(run, hello):
+                pairs: dict[str, JsonValue] = {name: [*pair] for name, pair in changes.items()}
+                data: dict[str, JsonValue] = {"changes": pairs, "command": None, "id": None}
+                step = min(run.known.step + 1, MAX_COUNT)
+                await self._note(run, "applied", changes_line(changes), data, step=step, **described)
+            else:
+                await self._learn(run, **described)
+            run.fed_since = hello.started
 
     async def _detach(self, trainer: Trainer, run: LiveRun) -> None:
         if run.trainer is not trainer:
@@ -217,7 +227,7 @@ class Hub:
             case Event(kind="state"):
                 await self._go_on(run)
                 loop = LoopState.model_validate(message.data)  # checked when it was read
-                changes = {} if run.over else {"state": loop.state, "commands": loop.commands}
+                changes: dict[str, Any] = {} if run.over else {"state": loop.state, "commands": loop.commands}
                 await self._note(run, "state", message.text or loop.state, message.data, of=message, **changes)
             case Event():
                 await self._note(run, message.kind, message.text, message.data, of=message)
@@ -225,7 +235,7 @@ class Hub:
                 await self._end(run, message.state, message.reason, message)
 
     async def _end(self, run: LiveRun, state: State, reason: str, of: Finish | None = None) -> None:
-        changes = {} if run.over else {"state": state, "reason": reason}
+        changes: dict[str, Any] = {} if run.over else {"state": state, "reason": reason}
         await self._note(run, "finish", state, {"state": state, "reason": reason}, of=of, **changes)
 
     async def _note(
@@ -236,13 +246,16 @@ class Hub:
         data: dict[str, JsonValue],
         *,
         of: Applied | Rejected | Event | Finish | LeftOut | None = None,
+        step: int | None = None,
         **changes: Any,
     ) -> None:
         """Add a line to the run's log, with what it changes about the run; `of` is the trainer's note it comes from."""
         known = run.changed(**changes)
+        if step is None:
+            step = of.step if isinstance(of, Applied | Event) else known.step
         entry = LogEntry(
             n=run.line + 1,
-            step=of.step if isinstance(of, Applied | Event) else known.step,
+            step=step,
             time=known.updated if of is None or isinstance(of, LeftOut) else of.time,
             kind=kind,
             text=text,
@@ -325,3 +338,13 @@ class Hub:
     def unwatch(self, viewer: Viewer) -> None:
         """Let a viewer watch nothing any more."""
         self._fan_out.leave(viewer)
+
+
+def _changed_meanwhile(run: LiveRun, hello: Hello) -> Changes:
+    """What another process of the run begins with that the one before did not end with.
+
+    What the same process has changed it tells itself: its notes come again after a reconnect. When the server has been
+    restarted, the time tells: a process of before was there at the run's last sign of life.
+    """
+    is_another = hello.started > run.known.updated if run.fed_since is None else hello.started != run.fed_since
+    return difference(run.known.control, hello.control) if is_another and run.known.seq else {}

@@ -48,6 +48,7 @@ class LiveRun:
 
     Attributes:
         trainer: the connection that feeds the run, if there is one.
+        fed_since: when the process started that last fed it, by its own clock; None when none has since the server did.
         has_returned: whether its trainer came when the run was over already.
         is_full: whether it has been said that the run logs more metrics than there is room for.
         writing: held while something of this run is on its way to the disk, so that everything keeps its order.
@@ -67,6 +68,7 @@ class LiveRun:
         self._read_lines = read_lines
         self._read_layers = read_layers
         self.trainer: Trainer | None = None
+        self.fed_since: float | None = None
         self.has_returned = False
         self.is_full = False
         self.writing = asyncio.Lock()
