@@ -75,7 +75,17 @@ def figures(rows: Rows, log: Sequence[LogEntry]) -> dict[str, Figure]:
 
 
 def _line(rows: Rows, values: Sequence[Number], name: str, **line: Any) -> dict[str, Any]:
-    return {"type": "scatter", "mode": "lines", "name": name, "x": rows.step, "y": _finite(values), "line": line}
+    """A line through the rows that logged the metric, with a gap where its value is no number to draw."""
+    logged = [(step, value) for step, value in zip(rows.step, values, strict=True) if value is not None]
+    return {
+        "type": "scatter",
+        "mode": "lines" if len(logged) > 1 else "markers",
+        "name": name,
+        "x": [step for step, _ in logged],
+        "y": [value if math.isfinite(value) else None for _, value in logged],
+        "line": line,
+        "marker": {"color": line["color"], "size": 5},
+    }
 
 
 def _crosses(rows: Rows, values: Sequence[Number]) -> dict[str, Any]:
@@ -124,10 +134,6 @@ def _layout(marks: Iterable[LogEntry], *, log_axis: bool) -> dict[str, Any]:
         "paper_bgcolor": "--surface",
         "plot_bgcolor": "--surface",
     }
-
-
-def _finite(values: Sequence[Number]) -> list[Number]:
-    return [value if value is not None and math.isfinite(value) else None for value in values]
 
 
 def _facts(run: RunInfo) -> str:

@@ -43,7 +43,15 @@ def test_charts_are_of_what_was_logged():
     assert list(charts) == ["Gradient norm", "Clip coefficient"]
     before = charts["Gradient norm"]["data"][0]
     assert (before["name"], before["x"], before["y"]) == ("before", [1, 2, 3], [1.0, 2.0, 3.0])
-    assert charts["Clip coefficient"]["data"][0]["y"] == [1.0, None, 0.5]
+
+
+def test_a_line_joins_what_was_logged():
+    """A loss of every other step is a line, not points that nobody sees; where it is NaN the line has a gap."""
+    page = report(run_info(), series(6, loss=[None, 3.0, None, math.nan, None, 1.0]), [], web())
+    line = figures_of(page)["Loss"]["data"][0]
+    assert (line["x"], line["y"], line["mode"]) == ([2, 4, 6], [3.0, None, 1.0], "lines")
+    page = report(run_info(), series(3, loss=[None, 3.0, None]), [], web())
+    assert figures_of(page)["Loss"]["data"][0]["mode"] == "markers"
 
 
 def test_what_is_not_finite_is_a_cross():
