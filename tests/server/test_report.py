@@ -66,9 +66,20 @@ def test_changes_are_marked_and_listed():
     """Every change of the clipping is a line through each chart and a row of the table; other lines are rows only."""
     log = [applied(2, max_norm=[2.0, 1.0]), LogEntry(n=3, step=3, time=0.0, kind="warning", text="clip_() ran twice")]
     page = report(run_info(control={"mode": "norm", "max_norm": 1.0}, config={"lr": 0.1}), series(), log, web())
-    assert [shape["x0"] for shape in figures_of(page)["Gradient norm"]["layout"]["shapes"]] == [2]
+    assert [shape["path"] for shape in figures_of(page)["Gradient norm"]["layout"]["shapes"]] == ["M2,0L2,1"]
     for text in ("max_norm 2 -&gt; 1", "clip_() ran twice", "<dt>max_norm</dt><dd>1.0</dd>", "<dt>lr</dt><dd>0.1</dd>"):
         assert text in page
+
+
+def test_many_changes_cost_no_more_than_one():
+    """They are one shape, and labels stand only where they have room up to the next change."""
+    log = [applied(step, max_norm=[2.0, 1.0]) for step in (100, *range(1000, 5500))]
+    chart = figures_of(report(run_info(), series(6000), log, web()))["Gradient norm"]
+    (lines,) = chart["layout"]["shapes"]
+    assert lines["path"].count("M") == len(log)
+    labels = chart["data"][-2]
+    assert (labels["x"], labels["text"]) == ([5499, 100], [" max_norm 2 -&gt; 1 "] * 2)
+    assert labels["textposition"] == ["bottom left", "bottom right"]
 
 
 @pytest.mark.parametrize(("exact", "thinned"), [(True, False), (False, True)])
