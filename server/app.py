@@ -38,7 +38,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     hub = Hub(store, settings.keep_runs)
     supervisor = Supervisor(
         url=settings.url,
-        token=settings.token or None,
+        token=access.worker_token or None,
         most=settings.max_workers,
         on_start=hub.worker_started,
         on_exit=hub.worker_exited,
