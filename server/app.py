@@ -18,7 +18,7 @@ from server.routes import downloads, health, keeping, login, metrics, page, rule
 from server.settings import Settings
 from server.sql import UnknownRunError
 from server.store import Store
-from server.supervisor import Supervisor
+from server.supervisor import NotStartedError, Supervisor
 from server.wording import mistake_line
 from server.writer import StoreError
 
@@ -48,7 +48,10 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await hub.resume()
         if settings.autostart:
-            await supervisor.start(settings.autostart, {})
+            try:
+                await supervisor.start(settings.autostart, {})
+            except NotStartedError as error:
+                log.error("CLIPCORE_AUTOSTART: %s", error)
         try:
             yield
         finally:

@@ -44,6 +44,13 @@ class TooManyWorkersError(Exception):
         super().__init__(f"no more than {most} may train here at a time (CLIPCORE_MAX_WORKERS): {what_helps}")
 
 
+class NotStartedError(Exception):
+    """The system does not let a worker start."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"the worker could not be started: {error}")
+
+
 @dataclass
 class _Worker:
     workload: str
@@ -91,6 +98,8 @@ class Supervisor:
         Raises:
             ValueError: an unknown workload, or an option that is not allowed.
             TooManyWorkersError: as many are running already as may at a time.
+            NotStartedError: the system does not let it start; its run has failed.
+            StoreError: its run could not be written down.
         """
         options = find(workload).options.parse(config)
         async with self._starting:
@@ -102,11 +111,12 @@ class Supervisor:
             try:
                 process = await self._spawn(run_id, workload, options)
             except OSError as error:
-                await self._tell(run_id, "failed", f"the worker could not be started: {error}")
-            else:
-                watch = asyncio.create_task(self._watch(run_id, process))
-                self._workers[run_id] = _Worker(workload, process, watch)
-                log.info("run %s: %s trains in process %d", run_id, workload, process.pid)
+                refusal = NotStartedError(error)
+                await self._tell(run_id, "failed", str(refusal))
+                raise refusal from error
+            watch = asyncio.create_task(self._watch(run_id, process))
+            self._workers[run_id] = _Worker(workload, process, watch)
+            log.info("run %s: %s trains in process %d", run_id, workload, process.pid)
         return run_id
 
     async def stop(self, run_id: str) -> None:
@@ -127,9 +137,9 @@ class Supervisor:
             )
 
     async def _spawn(self, run_id: str, workload: str, options: Options) -> Process:
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "server.worker", workload, options.model_dump_json()),
+            *("-m", "server.worker", workload),
             stdin=PIPE,
             stdout=PIPE,
             stderr=STDOUT,
@@ -143,6 +153,9 @@ class Supervisor:
             },
             start_new_session=True,  # Ctrl-C in the server's terminal is the server's to answer
         )
+        assert process.stdin is not None  # it was asked for
+        process.stdin.write(options.model_dump_json().encode() + b"\n")  # read when the worker has got so far
+        return process
 
     async def _watch(self, run_id: str, process: Process) -> None:
         output = await _last_output(process)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, HTTPException
 from pydantic import Field, JsonValue
 
 from server.routes.replies import Reply, Steering, SupervisorOf, WireRoute
-from server.supervisor import TooManyWorkersError
+from server.supervisor import NotStartedError, TooManyWorkersError
 from server.workloads import describe
 
 router = APIRouter(prefix="/api", route_class=WireRoute)
@@ -40,6 +40,8 @@ async def start(wanted: WorkerRequest, supervisor: SupervisorOf) -> WorkerReply:
         raise HTTPException(422, str(error)) from error
     except TooManyWorkersError as error:
         raise HTTPException(409, str(error)) from error
+    except NotStartedError as error:
+        raise HTTPException(503, str(error)) from error
 
 
 @router.delete("/workers/{run_id}", status_code=204, dependencies=[Steering])

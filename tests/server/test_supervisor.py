@@ -66,6 +66,31 @@ def test_what_is_not_allowed_starts_nothing(site, workload, config, sentence):
     assert site.http.get("/api/runs").json()["runs"] == []
 
 
+def test_options_may_be_longer_than_an_argument(site):
+    """A schedule of thousands of changes reaches the worker, which trains by it."""
+    change = {"max_norm": 0.1, "norm_type": 2.0, "nonfinite": "propagate", "lr": 0.5}
+    schedule = [{"step": step, "patch": {**change, "max_norm": 1 / step}} for step in range(2, 4000)]
+    run_id = start(site, steps=5, schedule=schedule)
+    assert wait_for_state(site, run_id, "finished")["reason"] == ""
+    columns = site.http.get(f"/api/runs/{run_id}/series?metrics=threshold").json()["columns"]
+    assert columns["threshold"] == [0.5, *(1 / step for step in range(2, 6))]
+
+
+def test_a_worker_that_cannot_be_started_is_no_success(site, cli, monkeypatch):
+    """Whoever asked is told why, by REST and on the command line, and the run has failed for that reason."""
+
+    async def exhausted(*_, **__):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("server.supervisor.asyncio.create_subprocess_exec", exhausted)
+    answer = site.http.post("/api/workers", json={"workload": "rnn"})
+    sentence = "the worker could not be started: [Errno 11] Resource temporarily unavailable"
+    assert (answer.status_code, answer.json()["detail"]) == (503, sentence)
+    (failed,) = site.http.get("/api/runs").json()["runs"]
+    assert (failed["state"], failed["reason"]) == ("failed", sentence)
+    assert cli(site, "train", "rnn") == (1, "", f"Error: {sentence}\n")
+
+
 def test_a_third_worker_has_to_wait(site):
     """Two may train at a time; when one is stopped, even before it has trained a step, there is room again."""
     first, second = start(site), start(site)
