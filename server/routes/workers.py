@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue
 
 from server.routes.replies import Reply, Steering, SupervisorOf, WireRoute
 from server.supervisor import NotStartedError, TooManyWorkersError
-from server.workloads import describe
+from server.workloads import describe, find
 
 router = APIRouter(prefix="/api", route_class=WireRoute)
 
@@ -29,6 +29,15 @@ class WorkerReply(Reply):
 def workloads() -> dict[str, Any]:
     """The workloads that come with the server, with their options as JSON Schema."""
     return {"workloads": describe()}
+
+
+@router.post("/workers/check", status_code=204, dependencies=[Steering])
+def check(wanted: WorkerRequest) -> None:
+    """Say whether a workload takes its options, and start nothing."""
+    try:
+        find(wanted.workload).options.parse(wanted.config)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
 
 
 @router.post("/workers", status_code=201, dependencies=[Steering])
