@@ -91,7 +91,7 @@ MAX_COUNT = 2**53 - 1  # the largest integer that JavaScript holds exactly; SQLi
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Ordinal = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Time = Annotated[float, Field(ge=0, lt=253_402_300_800, allow_inf_nan=False)]  # unix s; Python's years end with 9999
-Mode = Annotated[str, StringConstraints(max_length=64)]
+Mode = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]  # no formula, were it in a spreadsheet
 Object = Annotated[dict[str, JsonValue], AfterValidator(bounded)]
 Patch = Object
 Schema = dict[str, JsonValue]

@@ -303,7 +303,7 @@ def rows(db: sqlite3.Connection, key: int, metrics: Sequence[str] | None, which:
     statement = f"SELECT {', '.join(names)} FROM steps WHERE run = ? AND {which.condition} ORDER BY seq"
     found = db.execute(statement, (key, *which.parameters)).fetchall()
     columns = {
-        name: _loaded(column)
+        name: list(column) if name == "mode" else _loaded(column)
         for name, column in zip(names, zip(*found, strict=True) if found else repeat(()), strict=False)
     }
     for name in wanted:
