@@ -16,7 +16,7 @@ from server.lab import LAST_STEPS, Comparison, Result, compare
 from server.serving import ListenError, Server, listen, make_collections_rare
 from server.settings import PREFIX, Settings
 from server.store import Store
-from server.wording import mistake_line
+from server.wording import mistake_line, printable
 from server.writer import StoreError
 
 FORMATS = ("csv", "jsonl", "parquet", "changes")
@@ -35,7 +35,7 @@ class _Command(click.Group):
         try:
             return super().invoke(ctx)
         except (ListenError, RequestError, StoreError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
 
 
 @click.group(cls=_Command)
@@ -95,7 +95,7 @@ def runs(url: str, token: str | None, as_json: bool) -> None:
         click.echo(json.dumps(found))
         return
     for run in found:
-        click.echo(f"{run['id']:<14} {run['state']:<13} step {run['step']:>9,}  {run['name']}")
+        click.echo(f"{run['id']:<14} {run['state']:<13} step {run['step']:>9,}  {printable(run['name'])}")
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
@@ -187,7 +187,7 @@ def _trial(text: str) -> dict[str, Any]:
 
 def _result_line(result: Result) -> str:
     """The numbers of a training in the columns of `lab`, and why it failed."""
-    why = result.reason.strip().splitlines()[-1:] if result.state == "failed" else []
+    why = map(printable, result.reason.strip().splitlines()[-1:] if result.state == "failed" else [])
     numbers = f"{result.steps:>7,}  {result.loss:>8.3g}  {result.clipped:>7.1%}  {result.coef:>9.3g}"
     return "  ".join([f"{result.run:<12}  {result.state:<8}  {numbers}  {result.nonfinite:>10,}", *why])
 
