@@ -46,11 +46,12 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await hub.resume()
+        for run_id in hub.resume():
+            await supervisor.tell(run_id, "stopped", "the server ended, and its worker with it")
         if settings.autostart:
             try:
                 await supervisor.start(settings.autostart, {})
-            except NotStartedError as error:
+            except (NotStartedError, StoreError) as error:
                 log.error("CLIPCORE_AUTOSTART: %s", error)
         try:
             yield

@@ -66,15 +66,14 @@ class Hub:
         self._fan_out = FanOut(store, lambda: self.runs)
         self.catalogue = Catalogue(store, keep_runs, on_change=self._fan_out.list_changed)
 
-    async def resume(self) -> None:
+    def resume(self) -> list[str]:
         """At the start: see to what the server before this one left behind.
 
-        A worker's run that is not over cannot have outlived the server that it belonged to.
+        Returns:
+            Runs of its workers that are not over, though no worker outlives its server.
         """
         self.catalogue.purge_in_time()
-        for run in list(self.catalogue):
-            if run.known.workload and not run.over:
-                await self._end(run, "stopped", "the server ended, and its worker with it")
+        return [run.known.id for run in self.catalogue if run.known.workload and not run.over]
 
     # --- runs ---
 

@@ -112,7 +112,7 @@ class Supervisor:
                 process = await self._spawn(run_id, workload, options)
             except OSError as error:
                 refusal = NotStartedError(error)
-                await self._tell(run_id, "failed", str(refusal))
+                await self.tell(run_id, "failed", str(refusal))
                 raise refusal from error
             watch = asyncio.create_task(self._watch(run_id, process))
             self._workers[run_id] = _Worker(workload, process, watch)
@@ -126,6 +126,16 @@ class Supervisor:
             KeyError: no worker trains this run.
         """
         await _end(self._workers[run_id], "asked to stop", STOP_GRACE_S)
+
+    async def tell(self, run_id: str, state: Outcome, reason: str) -> None:
+        """Tell how a worker has ended; again and again while that cannot be written down, which nobody waits for."""
+        try:
+            await self._on_exit(run_id, state, reason)
+        except StoreError as error:
+            log.error("run %s has ended (%s), which cannot be written down yet: %s", run_id, state, error)
+            telling = asyncio.create_task(self._tell_later(run_id, state, reason))
+            self._untold.add(telling)
+            telling.add_done_callback(self._untold.discard)
 
     async def close(self) -> None:
         """End all workers, quickly. Ends that could not be written down are the next server's to tell."""
@@ -163,17 +173,7 @@ class Supervisor:
         asked = self._workers.pop(run_id).asked
         state, reason = _outcome(code, output, asked)
         log.info("run %s: %s", run_id, f"{state}, {reason}" if reason else state)
-        await self._tell(run_id, state, reason)
-
-    async def _tell(self, run_id: str, state: Outcome, reason: str) -> None:
-        """Tell how a worker has ended; again and again while that cannot be written down, which nobody waits for."""
-        try:
-            await self._on_exit(run_id, state, reason)
-        except StoreError as error:
-            log.error("run %s has ended (%s), which cannot be written down yet: %s", run_id, state, error)
-            telling = asyncio.create_task(self._tell_later(run_id, state, reason))
-            self._untold.add(telling)
-            telling.add_done_callback(self._untold.discard)
+        await self.tell(run_id, state, reason)
 
     async def _tell_later(self, run_id: str, state: Outcome, reason: str) -> None:
         told = False

@@ -9,6 +9,7 @@ from server.hub import Hub
 from server.protocol import Columns, Hello, RunInfo, Steps
 from server.settings import Settings
 from server.store import Store
+from server.writer import StoreError
 from tests.server.site import steps, until
 
 
@@ -24,6 +25,25 @@ def test_a_worker_does_not_outlive_its_server_but_a_script_does(serve, tmp_path,
     run = serve().http.get("/api/runs/r1").json()
     assert run["state"] == found
     assert ("server ended" in run["reason"]) == (found == "stopped")
+
+
+def test_a_server_starts_with_a_full_disk(serve, tmp_path, monkeypatch, caplog):
+    """It shows what there is; that a worker has not outlived its server is written down when there is room."""
+    store = Store(Settings(data_dir=tmp_path).database)
+    store.save(RunInfo(id="r1", name="a", state="running", created=1.0, updated=1.0, workload="rnn"))
+    store.close()
+    monkeypatch.setattr("server.supervisor.TELL_INTERVAL_S", 0.1)
+    with monkeypatch.context() as full:
+        for write in ("add_line", "save"):
+            full.setattr(Store, write, fail)
+        site = serve(autostart="rnn")
+        assert site.http.get("/api/runs/r1").json()["state"] == "disconnected"
+        assert "CLIPCORE_AUTOSTART: the disk is full" in caplog.text
+    until(lambda: site.http.get("/api/runs/r1").json()["state"] == "stopped")
+
+
+def fail(*_):
+    raise StoreError("the disk is full")
 
 
 class Feeder:
