@@ -60,6 +60,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
 
     app = FastAPI(title="clipcore", version=_version(), docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.access, app.state.store, app.state.hub, app.state.supervisor = access, store, hub, supervisor
+    app.state.readiness = health.Readiness(store)
     for part in (streams, runs, downloads, keeping, rules, workers, health, metrics, login):
         app.include_router(part.router)
     app.include_router(page.router)  # last: it answers to every path
