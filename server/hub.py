@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -29,12 +29,13 @@ from server.protocol import (
     FromTrainer,
     Hello,
     Layers,
+    LineKind,
     LogEntry,
     LoopState,
+    Outcome,
     Patch,
     Rejected,
     RunInfo,
-    State,
     Steps,
 )
 from server.rows import after, numbered, without
@@ -45,9 +46,6 @@ from server.viewer import Viewer
 from server.wording import changes_line
 
 log = logging.getLogger("clipcore.server")
-
-Kind = Literal["applied", "rejected", "state", "note", "warning", "finish"]
-Outcome = Literal["finished", "stopped", "failed"]
 
 
 class Hub:
@@ -233,14 +231,14 @@ class Hub:
             case Finish():
                 await self._end(run, message.state, message.reason, message)
 
-    async def _end(self, run: LiveRun, state: State, reason: str, of: Finish | None = None) -> None:
+    async def _end(self, run: LiveRun, state: Outcome, reason: str, of: Finish | None = None) -> None:
         changes: dict[str, Any] = {} if run.over else {"state": state, "reason": reason}
         await self._note(run, "finish", state, {"state": state, "reason": reason}, of=of, **changes)
 
     async def _note(
         self,
         run: LiveRun,
-        kind: Kind,
+        kind: LineKind,
         text: str,
         data: dict[str, JsonValue],
         *,

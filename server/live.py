@@ -5,9 +5,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from server.protocol import DESCRIPTION, Layers, LogEntry, Rows, RunInfo, State
+from server.protocol import DESCRIPTION, Layers, LogEntry, Outcome, Rows, RunInfo, State
 from server.rows import after, joined, until
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ JOINED_ROWS = 256
 #: Lines of the log kept for snapshots and for viewers that lag behind.
 KEPT_LINES = 500
 
-OVER: frozenset[State] = frozenset({"finished", "stopped", "failed"})
+OVER: frozenset[State] = frozenset(get_args(Outcome))
 
 
 class Position(NamedTuple):

@@ -98,6 +98,8 @@ Schema = dict[str, JsonValue]
 Knobs = Annotated[dict[Name, Schema], Field(max_length=MAX_KNOBS), AfterValidator(bounded)]
 Changes = Annotated[dict[str, tuple[JsonValue, JsonValue]], AfterValidator(bounded)]  # name -> (before, after)
 State = Literal["starting", "running", "paused", "disconnected", "finished", "stopped", "failed"]
+Outcome = Literal["finished", "stopped", "failed"]
+LineKind = Literal["applied", "rejected", "state", "note", "warning", "finish"]
 Command = Literal["pause", "resume", "step", "stop"]
 
 
@@ -253,7 +255,7 @@ class Finish(Message):
     type: Literal["finish"] = "finish"
     n: Ordinal
     time: Time
-    state: Literal["finished", "stopped", "failed"]
+    state: Outcome
     reason: Text = ""  # a traceback when failed
 
 
@@ -358,7 +360,7 @@ class LogEntry(Message):
     n: Count
     step: Count
     time: float
-    kind: Literal["applied", "rejected", "state", "note", "warning", "finish"]
+    kind: LineKind
     text: str = ""
     data: dict[str, JsonValue] = {}
 

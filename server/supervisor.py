@@ -15,17 +15,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import JsonValue
 
+from server.protocol import Outcome
 from server.workloads import find
 from server.workloads.options import Options
 from server.writer import StoreError
 
 log = logging.getLogger("clipcore.server")
-
-Outcome = Literal["finished", "stopped", "failed"]
 
 STOP_GRACE_S = 10.0  # for the step at hand and the delivery of what is left
 CLOSE_GRACE_S = 2.0  # the server itself is expected to end within seconds
