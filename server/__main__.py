@@ -16,7 +16,7 @@ from server.lab import LAST_STEPS, Comparison, Result, compare
 from server.serving import ListenError, Server, listen, make_collections_rare
 from server.settings import PREFIX, Settings
 from server.store import Store
-from server.wording import mistake_line
+from server.wording import mistake_line, printable
 from server.writer import StoreError
 
 FORMATS = ("csv", "jsonl", "parquet", "changes")
@@ -35,7 +35,7 @@ class _Command(click.Group):
         try:
             return super().invoke(ctx)
         except (ListenError, RequestError, StoreError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
 
 
 @click.group(cls=_Command)
@@ -95,7 +95,7 @@ def runs(url: str, token: str | None, as_json: bool) -> None:
         click.echo(json.dumps(found))
         return
     for run in found:
-        click.echo(f"{run['id']:<14} {run['state']:<13} step {run['step']:>9,}  {run['name']}")
+        click.echo(f"{run['id']:<14} {run['state']:<13} step {run['step']:>9,}  {printable(run['name'])}")
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
@@ -140,7 +140,7 @@ def report(run: str, output: IO[bytes] | None, url: str, token: str | None) -> N
 
 @main.command()
 @click.argument("workload")
-@click.argument("trials", nargs=-1, required=True, metavar="KEY=VALUE[,KEY=VALUE]...")
+@click.argument("trials", nargs=-1, required=True, metavar="KEY=VALUE[,KEY=VALUE]...|JSON...")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="of all trainings; may be repeated")
 @_url
 @_token
@@ -151,27 +151,43 @@ def lab(
     """Train a workload once for each trial, from the same seed, and compare what came of it.
 
     For example: lab rnn --option steps=600 mode=off max_norm=0.5 mode=agc,clipping=0.02
+
+    A trial whose values have commas is a JSON object, such as '{"mode": "agc", "exclude": ["head", "embed"]}'.
     """
-    tried = [_pairs(trial.split(",")) for trial in trials]
+    tried = [_trial(trial) for trial in trials]
     width = max(map(len, trials))
     if not as_json:
         click.echo(f"{'':{width}}  run           state     {'steps':>7}  {'loss':>8}  clipped  mean coef  non-finite")
-    results = []
-    for trial, result in zip(trials, compare(Client(url, token), workload, _pairs(options), tried), strict=True):
-        results.append(result)
-        if not as_json:
-            click.echo(f"{trial:{width}}  {_result_line(result)}")
+    results: list[Result] = []
+    try:
+        for trial, result in zip(trials, compare(Client(url, token), workload, _pairs(options), tried), strict=True):
+            results.append(result)
+            if not as_json:
+                click.echo(f"{trial:{width}}  {_result_line(result)}")
+    finally:  # what is done is not lost when the rest fails or is interrupted
+        if as_json and results:
+            click.echo(Comparison(results=results).model_dump_json())
     if as_json:
-        click.echo(Comparison(results=results).model_dump_json())
         return
     shown, *others = [result.run for result in reversed(results)]
     link = f"{url.rstrip('/')}/?run={shown}" + (f"&with={','.join(others)}" if others else "")
     click.echo(f"loss: mean of the last {LAST_STEPS} steps; side by side at {link}")
 
 
+def _trial(text: str) -> dict[str, Any]:
+    """What a trial changes, written as pairs or as a JSON object."""
+    if not text.startswith("{"):
+        return _pairs(text.split(","))
+    try:
+        trial: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"expected KEY=VALUE,... or a JSON object, got {text!r}: {error}") from None
+    return trial
+
+
 def _result_line(result: Result) -> str:
     """The numbers of a training in the columns of `lab`, and why it failed."""
-    why = result.reason.strip().splitlines()[-1:] if result.state == "failed" else []
+    why = map(printable, result.reason.strip().splitlines()[-1:] if result.state == "failed" else [])
     numbers = f"{result.steps:>7,}  {result.loss:>8.3g}  {result.clipped:>7.1%}  {result.coef:>9.3g}"
     return "  ".join([f"{result.run:<12}  {result.state:<8}  {numbers}  {result.nonfinite:>10,}", *why])
 

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import logging
 import math
+import secrets
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ PAGE_PATHS = frozenset({"/", "/index.html"})
 REMEMBERED_GUESSES = 256
 #: Of one client: per second for good, and at once.
 GUESSES = 0.1, 10
+KNOWN_GUESSES = 10, 50  # from where the right token has come, before that is not taken either
 CHANGES = 10, 200
 TRAINERS = 10, 500
 #: Who finds no place among the viewers is told to come back after so long.
@@ -75,7 +77,10 @@ class Access:
         self._sessions = Sessions()
         #: Cookies do not tell ports of one host apart.
         self.cookie = f"clipcore-{settings.port}"
+        #: Of this server's own workers, all of which come from this machine: it must not be known for theirs.
+        self.worker_token = secrets.token_urlsafe() if settings.token else ""
         self._guesses = Throttle(*GUESSES)
+        self._known_guesses = Throttle(*KNOWN_GUESSES)
         self._proven: set[str] = set()  # clients that have given the token
         self._guessed: deque[bytes] = deque(maxlen=REMEMBERED_GUESSES)
         self._changes = Throttle(*CHANGES)
@@ -145,24 +150,32 @@ class Access:
             return None
         scheme, _, given = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
+            if hmac.compare_digest(_digest(given.strip()), _digest(self.worker_token)):
+                return None
             return self._check(client_of(connection), given.strip())
         return Denial(401, "this needs the server's token: log in, or send `Authorization: Bearer <CLIPCORE_TOKEN>`")
 
     def _check(self, client: str, given: str) -> Denial | None:
         """Why this is not taken for the token; one guess like another, but only so many at a time.
 
-        From where the token has come before, it is always taken: wrong ones from there must not lock its owner out.
+        From where the token has come before, it is taken while wrong ones are not: they must not lock its owner out.
+        But where so many come that it might be found among them, it is answered as they are.
         """
         guess = _digest(given)
         is_right = bool(self._token) and hmac.compare_digest(guess, _digest(self._token))
-        is_proven = is_right and client in self._proven
-        if not is_proven and (denial := _too_many(self._guesses, client, "wrong tokens")):
+        is_known = client in self._proven
+        # A trainer that comes back with its old token for hours learns nothing, and must not lock its machine out.
+        is_news = not is_right and guess not in self._guessed
+        if is_known and (denial := _too_many(self._known_guesses, client, "wrong tokens")):
+            return denial
+        if is_known and is_news:
+            self._known_guesses.count(client)
+        if not (is_known and is_right) and (denial := _too_many(self._guesses, client, "wrong tokens")):
             return denial
         if is_right:
             self._proven.add(client)
             return None
-        # A trainer that comes back with its old token for hours learns nothing, and must not lock its machine out.
-        if guess not in self._guessed:
+        if is_news:
             self._guesses.count(client)
             self._guessed.append(guess)
             log.warning("somebody at %s gave a wrong token", client)

@@ -18,7 +18,7 @@ from server.routes import downloads, health, keeping, login, metrics, page, rule
 from server.settings import Settings
 from server.sql import UnknownRunError
 from server.store import Store
-from server.supervisor import Supervisor
+from server.supervisor import NotStartedError, Supervisor
 from server.wording import mistake_line
 from server.writer import StoreError
 
@@ -38,7 +38,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     hub = Hub(store, settings.keep_runs)
     supervisor = Supervisor(
         url=settings.url,
-        token=settings.token or None,
+        token=access.worker_token or None,
         most=settings.max_workers,
         on_start=hub.worker_started,
         on_exit=hub.worker_exited,
@@ -46,9 +46,13 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await hub.resume()
+        for run_id in hub.resume():
+            await supervisor.tell(run_id, "stopped", "the server ended, and its worker with it")
         if settings.autostart:
-            await supervisor.start(settings.autostart, {})
+            try:
+                await supervisor.start(settings.autostart, {})
+            except (NotStartedError, StoreError) as error:
+                log.error("CLIPCORE_AUTOSTART: %s", error)
         try:
             yield
         finally:
@@ -56,6 +60,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
 
     app = FastAPI(title="clipcore", version=_version(), docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.access, app.state.store, app.state.hub, app.state.supervisor = access, store, hub, supervisor
+    app.state.readiness = health.Readiness(store)
     for part in (streams, runs, downloads, keeping, rules, workers, health, metrics, login):
         app.include_router(part.router)
     app.include_router(page.router)  # last: it answers to every path

@@ -41,6 +41,7 @@ class Catalogue:
         self._keep_runs = keep_runs
         self._on_change = on_change
         self._runs = {stored.info.id: _load(store, stored) for stored in store.runs()}  # oldest first
+        self._unreadable = store.run_ids() - self._runs.keys()
         self._purges: dict[str, asyncio.Task[None]] = {}
 
     def __iter__(self) -> Iterator[LiveRun]:
@@ -68,7 +69,13 @@ class Catalogue:
         return run
 
     async def take_up(self, info: RunInfo) -> LiveRun:
-        """The run of that id: created as `info` says if there is none, brought back if it is deleted."""
+        """The run of that id: created as `info` says if there is none, brought back if it is deleted.
+
+        Raises:
+            StoreError: it could not be written, or what the store has of it cannot be read.
+        """
+        if info.id in self._unreadable:
+            raise StoreError(f"what is stored of run {info.id!r} cannot be read, and nothing is added to it")
         while True:
             known = self._runs.get(info.id)
             run = known or await self._create(info)

@@ -52,10 +52,36 @@ class ChangeLog(Message):
         return cls(run=run.id, name=run.name, workload=run.workload, config=run.config, start=start, changes=changes)
 
     def options(self, workload: str) -> dict[str, JsonValue]:
-        """Options with which a workload is clipped as this run was; also this run's own, if it trained the same."""
-        schedule: list[JsonValue] = [{"step": change.step, "patch": change.config} for change in self.changes]
-        own = self.config if workload == self.workload else {}
-        return {**own, **self.start, "schedule": schedule}
+        """Options with which a workload is clipped as this run was; also this run's own, if it trained the same.
+
+        Another workload learns at another rate, and may not have what else could be changed.
+        """
+        if workload == self.workload:
+            return {**self.config, **self.start, "schedule": _schedule(self.changes)}
+        names = _clipping_names()
+        changes = [change for change in self.changes if change.changes.keys() & names]
+        clipping = [change.model_copy(update={"config": _only(names, change.config)}) for change in changes]
+        return {**_only(names, self.start), "schedule": _schedule(clipping)}
+
+
+def _schedule(changes: Iterable[Change]) -> list[JsonValue]:
+    return [{"step": change.step, "patch": change.config} for change in changes]
+
+
+def _clipping_names() -> set[str]:
+    from clipcore.rules import RULES  # it imports torch, which few commands need to wait for
+
+    return {"mode", "nonfinite", *(parameter.name for rule in RULES.values() for parameter in rule.parameters)}
+
+
+def _only(names: set[str], config: Patch) -> Patch:
+    return {name: value for name, value in config.items() if name in names}
+
+
+def difference(before: Patch, after: Patch) -> Changes:
+    """What has changed from one configuration to another."""
+    names = [*after, *(name for name in before if name not in after)]
+    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 
 
 def _backwards(applied: list[LogEntry], config: Patch) -> Iterator[Change]:

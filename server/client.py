@@ -11,6 +11,7 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 from server.guard import LOOPBACK_NAMES
 
 TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 30.0  # a worker that does not end by itself is killed meanwhile
 PIECE_BYTES = 2**16
 
 
@@ -64,6 +65,11 @@ class Client:
             *lines, rest = (rest + piece).split(b"\n")
             yield from map(json.loads, lines)
 
+    def check(self, workload: str, options: Mapping[str, Any]) -> None:
+        """Ask whether a workload takes these options; starts nothing."""
+        for _ in self._pieces("POST", "/api/workers/check", {"workload": workload, "config": options}):
+            pass
+
     def start(self, workload: str, options: Mapping[str, Any]) -> str:
         """Start a worker; the id of its run."""
         run: str = self._json("POST", "/api/workers", {"workload": workload, "config": options}, field="id")
@@ -71,7 +77,7 @@ class Client:
 
     def stop(self, run_id: str) -> None:
         """End the worker of a run."""
-        for _ in self._pieces("DELETE", f"/api/workers/{quote(run_id, safe='')}"):
+        for _ in self._pieces("DELETE", f"/api/workers/{quote(run_id, safe='')}", timeout_s=STOP_TIMEOUT_S):
             pass
 
     def control(self, run_id: str, patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,13 +99,13 @@ class Client:
         except (ValueError, TypeError, KeyError) as error:
             raise RequestError(f"what answers at {self._url} is no clipcore server: it said {answer[:60]!r}") from error
 
-    def _pieces(self, method: str, path: str, body: Any = None) -> Iterator[bytes]:
+    def _pieces(self, method: str, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Iterator[bytes]:
         """The answer, piece by piece."""
         data = None if body is None else json.dumps(body).encode()
         headers = self._headers | ({} if data is None else {"Content-Type": "application/json"})
         request = Request(self._url + path, data, headers, method=method)
         try:
-            with self._opener.open(request, timeout=TIMEOUT_S) as answer:
+            with self._opener.open(request, timeout=timeout_s) as answer:
                 while piece := answer.read(PIECE_BYTES):
                     yield piece
                 if answer.length:  # of what it has announced

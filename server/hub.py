@@ -9,17 +9,19 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import JsonValue
 
 from server.catalogue import Catalogue
+from server.changes import Changes, difference
 from server.fanout import Channel, FanOut
 from server.live import LiveRun
 from server.metrics import STEPS
 from server.peer import TAKEN_OVER, BadMessageError
 from server.protocol import (
     DESCRIPTION,
+    MAX_COUNT,
     Applied,
     Command,
     Event,
@@ -27,12 +29,13 @@ from server.protocol import (
     FromTrainer,
     Hello,
     Layers,
+    LineKind,
     LogEntry,
     LoopState,
+    Outcome,
     Patch,
     Rejected,
     RunInfo,
-    State,
     Steps,
 )
 from server.rows import after, numbered, without
@@ -43,9 +46,6 @@ from server.viewer import Viewer
 from server.wording import changes_line
 
 log = logging.getLogger("clipcore.server")
-
-Kind = Literal["applied", "rejected", "state", "note", "warning", "finish"]
-Outcome = Literal["finished", "stopped", "failed"]
 
 
 class Hub:
@@ -64,15 +64,14 @@ class Hub:
         self._fan_out = FanOut(store, lambda: self.runs)
         self.catalogue = Catalogue(store, keep_runs, on_change=self._fan_out.list_changed)
 
-    async def resume(self) -> None:
+    def resume(self) -> list[str]:
         """At the start: see to what the server before this one left behind.
 
-        A worker's run that is not over cannot have outlived the server that it belonged to.
+        Returns:
+            Runs of its workers that are not over, though no worker outlives its server.
         """
         self.catalogue.purge_in_time()
-        for run in list(self.catalogue):
-            if run.known.workload and not run.over:
-                await self._end(run, "stopped", "the server ended, and its worker with it")
+        return [run.known.id for run in self.catalogue if run.known.workload and not run.over]
 
     # --- runs ---
 
@@ -126,7 +125,15 @@ class Hub:
             run.has_returned = run.over
             state = "running" if run.known.state == "starting" else run.known.state
             described = {name: getattr(hello, name) for name in DESCRIPTION}
-            await self._learn(run, state=state, **described)  # not its name: a person may have given it another
+            described["state"] = state  # not its name: a person may have given it another
+            if changes := _changed_meanwhile(run, hello):
+                pairs: dict[str, JsonValue] = {name: [*pair] for name, pair in changes.items()}
+                data: dict[str, JsonValue] = {"changes": pairs, "command": None, "id": None}
+                step = min(run.known.step + 1, MAX_COUNT)
+                await self._note(run, "applied", changes_line(changes), data, step=step, **described)
+            else:
+                await self._learn(run, **described)
+            run.fed_since = hello.started
 
     async def _detach(self, trainer: Trainer, run: LiveRun) -> None:
         if run.trainer is not trainer:
@@ -217,32 +224,35 @@ class Hub:
             case Event(kind="state"):
                 await self._go_on(run)
                 loop = LoopState.model_validate(message.data)  # checked when it was read
-                changes = {} if run.over else {"state": loop.state, "commands": loop.commands}
+                changes: dict[str, Any] = {} if run.over else {"state": loop.state, "commands": loop.commands}
                 await self._note(run, "state", message.text or loop.state, message.data, of=message, **changes)
             case Event():
                 await self._note(run, message.kind, message.text, message.data, of=message)
             case Finish():
                 await self._end(run, message.state, message.reason, message)
 
-    async def _end(self, run: LiveRun, state: State, reason: str, of: Finish | None = None) -> None:
-        changes = {} if run.over else {"state": state, "reason": reason}
+    async def _end(self, run: LiveRun, state: Outcome, reason: str, of: Finish | None = None) -> None:
+        changes: dict[str, Any] = {} if run.over else {"state": state, "reason": reason}
         await self._note(run, "finish", state, {"state": state, "reason": reason}, of=of, **changes)
 
     async def _note(
         self,
         run: LiveRun,
-        kind: Kind,
+        kind: LineKind,
         text: str,
         data: dict[str, JsonValue],
         *,
         of: Applied | Rejected | Event | Finish | LeftOut | None = None,
+        step: int | None = None,
         **changes: Any,
     ) -> None:
         """Add a line to the run's log, with what it changes about the run; `of` is the trainer's note it comes from."""
         known = run.changed(**changes)
+        if step is None:
+            step = of.step if isinstance(of, Applied | Event) else known.step
         entry = LogEntry(
             n=run.line + 1,
-            step=of.step if isinstance(of, Applied | Event) else known.step,
+            step=step,
             time=known.updated if of is None or isinstance(of, LeftOut) else of.time,
             kind=kind,
             text=text,
@@ -325,3 +335,13 @@ class Hub:
     def unwatch(self, viewer: Viewer) -> None:
         """Let a viewer watch nothing any more."""
         self._fan_out.leave(viewer)
+
+
+def _changed_meanwhile(run: LiveRun, hello: Hello) -> Changes:
+    """What another process of the run begins with that the one before did not end with.
+
+    What the same process has changed it tells itself: its notes come again after a reconnect. When the server has been
+    restarted, the time tells: a process of before was there at the run's last sign of life.
+    """
+    is_another = hello.started > run.known.updated if run.fed_since is None else hello.started != run.fed_since
+    return difference(run.known.control, hello.control) if is_another and run.known.seq else {}

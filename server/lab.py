@@ -7,10 +7,11 @@ otherwise has other gradients; with the same seed, all that differs here follows
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from server.client import Client
+from server.client import Client, RequestError
 from server.live import OVER
 from server.protocol import Message
 
@@ -52,7 +53,7 @@ class Comparison(Message):
 
 
 def compare(
-    client: Client, workload: str, options: Mapping[str, Any], trials: Iterable[Mapping[str, Any]]
+    client: Client, workload: str, options: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]
 ) -> Iterator[Result]:
     """Train a workload once for each trial, one after another, and tell of each when it is over.
 
@@ -63,15 +64,19 @@ def compare(
         trials: what each has of its own; it goes before `options`.
 
     Raises:
-        RequestError: the server refuses, or is not there. A training that is under way is ended.
+        RequestError: the server refuses, or is not there. A training that is under way is ended; options that it does
+            not take are refused before the first.
     """
+    for trial in trials:
+        client.check(workload, {**options, **trial})
     for trial in trials:
         run = client.start(workload, {**options, **trial})
         try:
             while (info := client.run(run))["state"] not in OVER:
                 time.sleep(POLL_S)
         except BaseException:
-            client.stop(run)
+            with suppress(RequestError):  # what ended the wait is what there is to tell
+                client.stop(run)
             raise
         yield _measured(dict(trial), info, client.rows(run))
 

@@ -5,9 +5,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from server.protocol import DESCRIPTION, Layers, LogEntry, Rows, RunInfo, State
+from server.protocol import DESCRIPTION, Layers, LogEntry, Outcome, Rows, RunInfo, State
 from server.rows import after, joined, until
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ JOINED_ROWS = 256
 #: Lines of the log kept for snapshots and for viewers that lag behind.
 KEPT_LINES = 500
 
-OVER: frozenset[State] = frozenset({"finished", "stopped", "failed"})
+OVER: frozenset[State] = frozenset(get_args(Outcome))
 
 
 class Position(NamedTuple):
@@ -48,6 +48,7 @@ class LiveRun:
 
     Attributes:
         trainer: the connection that feeds the run, if there is one.
+        fed_since: when the process started that last fed it, by its own clock; None when none has since the server did.
         has_returned: whether its trainer came when the run was over already.
         is_full: whether it has been said that the run logs more metrics than there is room for.
         writing: held while something of this run is on its way to the disk, so that everything keeps its order.
@@ -67,6 +68,7 @@ class LiveRun:
         self._read_lines = read_lines
         self._read_layers = read_layers
         self.trainer: Trainer | None = None
+        self.fed_since: float | None = None
         self.has_returned = False
         self.is_full = False
         self.writing = asyncio.Lock()

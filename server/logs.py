@@ -5,6 +5,8 @@ import logging
 from datetime import UTC, datetime
 from typing import Literal
 
+from server.wording import printable
+
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -29,8 +31,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
         """The entry without its traceback; what would start a line of its own or steer a terminal is escaped."""
-        line = super().formatMessage(record).rstrip()
-        return line if line.isprintable() else "".join(map(_escaped, line))
+        return printable(super().formatMessage(record).rstrip())
 
 
 class JsonFormatter(logging.Formatter):
@@ -47,10 +48,6 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry)
-
-
-def _escaped(character: str) -> str:
-    return character if character.isprintable() else ascii(character)[1:-1]  # no codec, which would be read from a file
 
 
 def _is_fault(record: logging.LogRecord) -> bool:

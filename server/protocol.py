@@ -91,13 +91,15 @@ MAX_COUNT = 2**53 - 1  # the largest integer that JavaScript holds exactly; SQLi
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Ordinal = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Time = Annotated[float, Field(ge=0, lt=253_402_300_800, allow_inf_nan=False)]  # unix s; Python's years end with 9999
-Mode = Annotated[str, StringConstraints(max_length=64)]
+Mode = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]  # no formula, were it in a spreadsheet
 Object = Annotated[dict[str, JsonValue], AfterValidator(bounded)]
 Patch = Object
 Schema = dict[str, JsonValue]
 Knobs = Annotated[dict[Name, Schema], Field(max_length=MAX_KNOBS), AfterValidator(bounded)]
 Changes = Annotated[dict[str, tuple[JsonValue, JsonValue]], AfterValidator(bounded)]  # name -> (before, after)
 State = Literal["starting", "running", "paused", "disconnected", "finished", "stopped", "failed"]
+Outcome = Literal["finished", "stopped", "failed"]
+LineKind = Literal["applied", "rejected", "state", "note", "warning", "finish"]
 Command = Literal["pause", "resume", "step", "stop"]
 
 
@@ -180,6 +182,12 @@ class Steps(Message):
     seq: Ordinal
     columns: Columns
 
+    @model_validator(mode="after")
+    def _countable(self) -> Self:
+        if (last := self.seq + len(self.columns) - 1) > MAX_COUNT:
+            raise ValueError(f"the last row's seq must be at most {MAX_COUNT}, got {last}")
+        return self
+
 
 class Layers(Message):
     """Per-layer numbers of one step, in the order of the hello's `layers`, and the exponent histogram."""
@@ -247,7 +255,7 @@ class Finish(Message):
     type: Literal["finish"] = "finish"
     n: Ordinal
     time: Time
-    state: Literal["finished", "stopped", "failed"]
+    state: Outcome
     reason: Text = ""  # a traceback when failed
 
 
@@ -352,7 +360,7 @@ class LogEntry(Message):
     n: Count
     step: Count
     time: float
-    kind: Literal["applied", "rejected", "state", "note", "warning", "finish"]
+    kind: LineKind
     text: str = ""
     data: dict[str, JsonValue] = {}
 

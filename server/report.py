@@ -6,7 +6,7 @@ names of the style sheet's custom properties, such as "--before", and become col
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -15,6 +15,12 @@ from typing import Any
 
 from server.protocol import LogEntry, Rows, RunInfo
 from server.store import Series
+
+#: Of a label's character, and of a chart that is looked at in a window of middling width.
+CHARACTER_PX = 6.5
+CHART_PX = 800
+#: Lines that leave a chart readable.
+FEW_CHANGES = 100
 
 METRICS = ("norm", "clipped_norm", "threshold", "coef", "clamped", "loss")
 
@@ -59,6 +65,7 @@ def figures(rows: Rows, log: Sequence[LogEntry]) -> dict[str, Figure]:
             _line(rows, values["norm"], "before", width=1, color="--before"),
             _line(rows, values["clipped_norm"], "after", width=2, color="--after"),
             _line(rows, values["threshold"], "threshold", width=1.5, color="--threshold", dash="6px,4px", shape="hv"),
+            *([_labels(rows, marks)] if marks else []),
         ],
         ("Clip coefficient", "coef"): [_line(rows, values["coef"], "coefficient", width=1.25, color="--coef")],
         ("Clamped elements", "clamped"): [_line(rows, values["clamped"], "clamped", width=1.25, color="--clamped")],
@@ -75,7 +82,17 @@ def figures(rows: Rows, log: Sequence[LogEntry]) -> dict[str, Figure]:
 
 
 def _line(rows: Rows, values: Sequence[Number], name: str, **line: Any) -> dict[str, Any]:
-    return {"type": "scatter", "mode": "lines", "name": name, "x": rows.step, "y": _finite(values), "line": line}
+    """A line through the rows that logged the metric, with a gap where its value is no number to draw."""
+    logged = [(step, value) for step, value in zip(rows.step, values, strict=True) if value is not None]
+    return {
+        "type": "scatter",
+        "mode": "lines" if len(logged) > 1 else "markers",
+        "name": name,
+        "x": [step for step, _ in logged],
+        "y": [value if math.isfinite(value) else None for _, value in logged],
+        "line": line,
+        "marker": {"color": line["color"], "size": 5},
+    }
 
 
 def _crosses(rows: Rows, values: Sequence[Number]) -> dict[str, Any]:
@@ -96,23 +113,53 @@ def _crosses(rows: Rows, values: Sequence[Number]) -> dict[str, Any]:
     }
 
 
-def _layout(marks: Iterable[LogEntry], *, log_axis: bool) -> dict[str, Any]:
-    lines = [
-        {
-            "type": "line",
-            "yref": "paper",
-            "x0": entry.step,
-            "x1": entry.step,
-            "y0": 0,
-            "y1": 1,
-            "line": {"color": "--threshold", "width": 1, "dash": "dot"},
-        }
-        for entry in marks
-    ]
+def _labels(rows: Rows, marks: Sequence[LogEntry]) -> dict[str, Any]:
+    """What changed, at the top edge: the newest on whichever side has room, others if they do not reach the next."""
+    steps = [*rows.step, *(entry.step for entry in marks)]
+    per_pixel = (max(steps) - min(steps)) / CHART_PX
+    shown: list[LogEntry] = []
+    sides: list[str] = []
+    free: float = max(steps)  # a label ends before this
+    for entry in reversed(marks):
+        room = per_pixel * CHARACTER_PX * len(entry.text)
+        fits = entry.step + room <= free
+        free = min(free, entry.step)
+        if fits or not shown:
+            shown.append(entry)
+            sides.append("right" if fits else "left")
+            free -= 0 if fits else room
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "x": [entry.step for entry in shown],
+        "y": [1] * len(shown),
+        "text": [f" {escape(entry.text, quote=False)} " for entry in shown],
+        "textposition": [f"bottom {side}" for side in sides],
+        "textfont": {"size": 11, "color": "--threshold"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "yaxis": "y2",
+    }
+
+
+def _change_lines(marks: Sequence[LogEntry]) -> dict[str, Any]:
+    """All changes in one shape, for each of a thousand shapes takes its time to draw; many are no more than a tint."""
+    few = len(marks) <= FEW_CHANGES
+    return {
+        "type": "path",
+        "layer": "between",  # the grid and the lines
+        "yref": "paper",
+        "path": "".join(f"M{entry.step},0L{entry.step},1" for entry in marks),
+        "opacity": 1 if few else 0.2,
+        "line": {"color": "--threshold", "width": 1, "dash": "dot" if few else "solid"},
+    }
+
+
+def _layout(marks: Sequence[LogEntry], *, log_axis: bool) -> dict[str, Any]:
     axis = {"gridcolor": "--hairline", "linecolor": "--hairline", "zeroline": False}
     scale = {"type": "log", "nticks": 8, "exponentformat": "power"} if log_axis else {"type": "linear"}
     return {
-        "shapes": lines,
+        "shapes": [_change_lines(marks)] if marks else [],
         "xaxis": axis | {"title": {"text": "step"}, "tickformat": ",d"},
         "yaxis": axis | scale,
         "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
@@ -124,10 +171,6 @@ def _layout(marks: Iterable[LogEntry], *, log_axis: bool) -> dict[str, Any]:
         "paper_bgcolor": "--surface",
         "plot_bgcolor": "--surface",
     }
-
-
-def _finite(values: Sequence[Number]) -> list[Number]:
-    return [value if value is not None and math.isfinite(value) else None for value in values]
 
 
 def _facts(run: RunInfo) -> str:

@@ -5,6 +5,7 @@ is no number), infinities as they are.
 """
 
 import json
+import logging
 import math
 import sqlite3
 from bisect import bisect_left
@@ -13,11 +14,16 @@ from dataclasses import dataclass
 from itertools import chain, groupby, repeat
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from server.pictures import most_pictures, spaced
 from server.protocol import DESCRIPTION, RESERVED_COLUMNS, STEP_METRICS, Layers, LogEntry, Rows, RunInfo
 from server.rollup import Bin, Stretch, bin_of, completed, cover, grid, size, union
 from server.rows import after, logged, make_rows
+from server.wording import mistake_line
 from server.writer import StoreError
+
+log = logging.getLogger("clipcore.server")
 
 #: Of the user's own that a run may log: each takes its part of every batch's time on the only thread that writes.
 MAX_METRICS = 256
@@ -228,8 +234,13 @@ def _delete_some(db: sqlite3.Connection, table: str, primary_key: str, owner: in
 # --- reading ---
 
 
+def run_ids(db: sqlite3.Connection) -> set[str]:
+    """The ids that are taken, also by runs that cannot be read."""
+    return {run_id for (run_id,) in db.execute("SELECT id FROM runs")}
+
+
 def runs(db: sqlite3.Connection) -> list[StoredRun]:
-    """All runs, oldest first."""
+    """All runs, oldest first, but for those that make no sense: they cost nobody the others, and stay as they are."""
     names = (*_RUN_COLUMNS, *DESCRIPTION, "seq", "step")
     found = db.execute(
         f"""
@@ -241,11 +252,17 @@ def runs(db: sqlite3.Connection) -> list[StoredRun]:
         FROM runs ORDER BY key
         """
     )
-    return [_stored_run(dict(zip(names, row, strict=False)), *row[-2:]) for row in found]
+    read = (_stored_run(dict(zip(names, row, strict=False)), *row[-2:]) for row in found)
+    return [run for run in read if run is not None]
 
 
-def _stored_run(fields: dict[str, Any], last_note: int, deleted: float | None) -> StoredRun:
-    info = RunInfo(**fields | {name: json.loads(fields[name]) for name in DESCRIPTION})
+def _stored_run(fields: dict[str, Any], last_note: int, deleted: float | None) -> StoredRun | None:
+    try:
+        info = RunInfo(**fields | {name: json.loads(fields[name]) for name in DESCRIPTION})
+    except (TypeError, ValueError) as error:
+        why = mistake_line(error.errors()) if isinstance(error, ValidationError) else error
+        log.error("run %s cannot be read: it stays in the database, but is not shown (%s)", fields["id"], why)
+        return None
     return StoredRun(info, last_note, deleted)
 
 
@@ -286,7 +303,7 @@ def rows(db: sqlite3.Connection, key: int, metrics: Sequence[str] | None, which:
     statement = f"SELECT {', '.join(names)} FROM steps WHERE run = ? AND {which.condition} ORDER BY seq"
     found = db.execute(statement, (key, *which.parameters)).fetchall()
     columns = {
-        name: _loaded(column)
+        name: list(column) if name == "mode" else _loaded(column)
         for name, column in zip(names, zip(*found, strict=True) if found else repeat(()), strict=False)
     }
     for name in wanted:

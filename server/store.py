@@ -106,8 +106,13 @@ class Store:
 
     # --- reading: from any thread ---
 
+    def run_ids(self) -> set[str]:
+        """The ids that are taken, also by runs that cannot be read."""
+        with self._reading() as db:
+            return sql.run_ids(db)
+
     def runs(self) -> list[sql.StoredRun]:
-        """All runs, oldest first."""
+        """All runs that can be read, oldest first; the others are named in the log."""
         with self._reading() as db:
             return sql.runs(db)
 

@@ -15,19 +15,19 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import JsonValue
 
+from server.protocol import Outcome
 from server.workloads import find
 from server.workloads.options import Options
+from server.writer import StoreError
 
 log = logging.getLogger("clipcore.server")
 
-Outcome = Literal["finished", "stopped", "failed"]
-
 STOP_GRACE_S = 10.0  # for the step at hand and the delivery of what is left
 CLOSE_GRACE_S = 2.0  # the server itself is expected to end within seconds
+TELL_INTERVAL_S = 5.0  # between tries to have an end written down while the disk is full
 KEPT_OUTPUT_BYTES = 50_000  # a traceback is at the end
 
 _PACKAGES = Path(__file__).parents[1]
@@ -40,6 +40,13 @@ class TooManyWorkersError(Exception):
         names = " or ".join(running)
         what_helps = f"stop {names}, or wait" if names else "start it elsewhere"
         super().__init__(f"no more than {most} may train here at a time (CLIPCORE_MAX_WORKERS): {what_helps}")
+
+
+class NotStartedError(Exception):
+    """The system does not let a worker start."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"the worker could not be started: {error}")
 
 
 @dataclass
@@ -75,6 +82,7 @@ class Supervisor:
         self._on_start = on_start
         self._on_exit = on_exit
         self._workers: dict[str, _Worker] = {}
+        self._untold: set[asyncio.Task[None]] = set()  # ends that are yet to be written down
         self._starting = asyncio.Lock()
 
     @property
@@ -88,6 +96,8 @@ class Supervisor:
         Raises:
             ValueError: an unknown workload, or an option that is not allowed.
             TooManyWorkersError: as many are running already as may at a time.
+            NotStartedError: the system does not let it start; its run has failed.
+            StoreError: its run could not be written down.
         """
         options = find(workload).options.parse(config)
         async with self._starting:
@@ -99,11 +109,12 @@ class Supervisor:
             try:
                 process = await self._spawn(run_id, workload, options)
             except OSError as error:
-                await self._on_exit(run_id, "failed", f"the worker could not be started: {error}")
-            else:
-                watch = asyncio.create_task(self._watch(run_id, process))
-                self._workers[run_id] = _Worker(workload, process, watch)
-                log.info("run %s: %s trains in process %d", run_id, workload, process.pid)
+                refusal = NotStartedError(error)
+                await self.tell(run_id, "failed", str(refusal))
+                raise refusal from error
+            watch = asyncio.create_task(self._watch(run_id, process))
+            self._workers[run_id] = _Worker(workload, process, watch)
+            log.info("run %s: %s trains in process %d", run_id, workload, process.pid)
         return run_id
 
     async def stop(self, run_id: str) -> None:
@@ -114,17 +125,29 @@ class Supervisor:
         """
         await _end(self._workers[run_id], "asked to stop", STOP_GRACE_S)
 
+    async def tell(self, run_id: str, state: Outcome, reason: str) -> None:
+        """Tell how a worker has ended; again and again while that cannot be written down, which nobody waits for."""
+        try:
+            await self._on_exit(run_id, state, reason)
+        except StoreError as error:
+            log.error("run %s has ended (%s), which cannot be written down yet: %s", run_id, state, error)
+            telling = asyncio.create_task(self._tell_later(run_id, state, reason))
+            self._untold.add(telling)
+            telling.add_done_callback(self._untold.discard)
+
     async def close(self) -> None:
-        """End all workers, quickly."""
+        """End all workers, quickly. Ends that could not be written down are the next server's to tell."""
+        for telling in self._untold:
+            telling.cancel()
         async with self._starting:
             await asyncio.gather(
                 *(_end(worker, "the server ended", CLOSE_GRACE_S) for worker in self._workers.values())
             )
 
     async def _spawn(self, run_id: str, workload: str, options: Options) -> Process:
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "server.worker", workload, options.model_dump_json()),
+            *("-m", "server.worker", workload),
             stdin=PIPE,
             stdout=PIPE,
             stderr=STDOUT,
@@ -138,6 +161,9 @@ class Supervisor:
             },
             start_new_session=True,  # Ctrl-C in the server's terminal is the server's to answer
         )
+        assert process.stdin is not None  # it was asked for
+        process.stdin.write(options.model_dump_json().encode() + b"\n")  # read when the worker has got so far
+        return process
 
     async def _watch(self, run_id: str, process: Process) -> None:
         output = await _last_output(process)
@@ -145,7 +171,15 @@ class Supervisor:
         asked = self._workers.pop(run_id).asked
         state, reason = _outcome(code, output, asked)
         log.info("run %s: %s", run_id, f"{state}, {reason}" if reason else state)
-        await self._on_exit(run_id, state, reason)
+        await self.tell(run_id, state, reason)
+
+    async def _tell_later(self, run_id: str, state: Outcome, reason: str) -> None:
+        told = False
+        while not told:
+            await asyncio.sleep(TELL_INTERVAL_S)
+            with suppress(StoreError):
+                await self._on_exit(run_id, state, reason)
+                told = True
 
 
 async def _last_output(process: Process) -> str:

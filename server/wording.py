@@ -29,6 +29,11 @@ def mistake_line(errors: Sequence[Any]) -> str:
     return f"{where}: {_cut(first['msg'], 300)}, got {_cut(repr(first['input']), 80)}".removeprefix(": ")
 
 
+def printable(text: str) -> str:
+    """The text on one line; what would start a line of its own or steer a terminal is escaped."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
 def database_line(error: Exception, path: Path, doing: Literal["open", "read", "write"]) -> str:
     """What is wrong with the database, and what helps. A ValueError means that what was read makes no sense."""
     what = _cut(str(error).partition("\n")[0], 120)
@@ -39,6 +44,10 @@ def database_line(error: Exception, path: Path, doing: Literal["open", "read", "
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return f"cannot {doing} the database {path}: {what}. Is there room on its disk? Trainers keep their steps"
     return f"cannot {doing} the database {path}: {what}"
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]  # no codec, which would be read from a file
 
 
 def _cut(text: str, length: int) -> str:

@@ -3,6 +3,8 @@
 import tomllib
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[1]
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 
@@ -20,3 +22,14 @@ def test_every_file_of_the_page_is_shipped():
     web = ROOT / "web"
     shipped = {path for pattern in SETUPTOOLS["package-data"]["server.web"] for path in web.glob(pattern)}
     assert {path for path in web.rglob("*") if path.is_file()} == shipped
+
+
+def test_each_target_is_an_image_of_its_own():
+    """Nobody who asks for the GPU or for another torch is given the image that was built before."""
+    composed = {
+        name: yaml.safe_load((ROOT / name).read_text())["services"]["clipcore"]
+        for name in ("docker-compose.yml", "docker-compose.gpu.yml")
+    }
+    targets = {service["build"]["target"]: service["image"] for service in composed.values()}
+    assert targets == {"cpu": "clipcore:cpu${TORCH_INDEX+-other-index}", "gpu": "clipcore:gpu"}
+    assert composed["docker-compose.yml"]["pull_policy"] == "build"

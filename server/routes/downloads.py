@@ -11,11 +11,10 @@ from starlette.responses import HTMLResponse, Response
 from server.changes import ChangeLog
 from server.export import as_csv, as_jsonl, as_parquet
 from server.hub import Hub
-from server.protocol import LogEntry, Rows, RunInfo
+from server.protocol import MAX_COUNT, LogEntry, Rows, RunInfo
 from server.report import METRICS, report
 from server.routes.page import web
 from server.routes.replies import HubOf, StoreOf, WireResponse
-from server.routes.runs import MAX_SEQ
 from server.store import Store
 
 Writer = Callable[[Sequence[str], Iterable[Rows]], Iterator[str] | Iterator[bytes]]
@@ -63,7 +62,7 @@ async def report_page(run_id: str, hub: HubOf, store: StoreOf) -> Response:
     info, log = await _story(run_id, hub, store)
 
     def page() -> str:
-        found = store.series(run_id, METRICS, 0, MAX_SEQ, REPORT_POINTS)
+        found = store.series(run_id, METRICS, 0, MAX_COUNT, REPORT_POINTS)
         return report(info, found, log, web())
 
     return HTMLResponse(await asyncio.to_thread(page), headers=_attachment(f"{run_id}.html"))

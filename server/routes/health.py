@@ -2,19 +2,45 @@
 
 import asyncio
 import shutil
+import time
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
-from server.routes.replies import StoreOf
+from server.shared import Shared
 from server.store import Store
 from server.writer import StoreError
 
 router = APIRouter()
 
 CHECK_TIMEOUT_S = 2.0
+SHARED_S = 1.0
 #: Below that there is no telling how long writes will go on; a million steps take about 200 MB.
 MIN_FREE_BYTES = 256 * 2**20
+
+
+class Readiness:
+    """Whether a store can do its work; it is looked at once a second at most, for anybody may ask and it writes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._faults: Shared[list[str]] = Shared(1)
+
+    async def faults(self) -> list[str]:
+        """Why it cannot; nothing when it can."""
+        return await self._faults.get(int(time.monotonic() / SHARED_S), self._look)
+
+    async def _look(self) -> list[str]:
+        faults = await _write_fault(self._store), await asyncio.to_thread(_room_fault, self._store)
+        return [fault for fault in faults if fault]
+
+
+def readiness_of(connection: HTTPConnection) -> Readiness:
+    """The app's readiness."""
+    readiness: Readiness = connection.app.state.readiness
+    return readiness
 
 
 @router.get("/healthz")
@@ -24,11 +50,10 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def readyz(store: StoreOf) -> Response:
+async def readyz(readiness: Annotated[Readiness, Depends(readiness_of)]) -> Response:
     """The store takes writes, and there is room for more."""
-    reasons = [reason for reason in (await _write_fault(store), await asyncio.to_thread(_room_fault, store)) if reason]
-    if reasons:
-        return JSONResponse({"status": "not ready", "detail": "; ".join(reasons)}, 503)
+    if faults := await readiness.faults():
+        return JSONResponse({"status": "not ready", "detail": "; ".join(faults)}, 503)
     return JSONResponse({"status": "ready"})
 
 

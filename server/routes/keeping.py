@@ -7,12 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
 from server.catalogue import BusyRunError
-from server.protocol import RunInfo
+from server.protocol import MAX_NAME, RunInfo
 from server.routes.replies import HubOf, Steering, WireResponse, WireRoute
 
 router = APIRouter(prefix="/api/runs/{run_id}", dependencies=[Steering], route_class=WireRoute)
 
-NameText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+NameText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME)]
 NoteText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
 
 

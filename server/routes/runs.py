@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from server.hub import Hub
 from server.pictures import MOST_PICTURES
-from server.protocol import RESERVED_COLUMNS, Command, Layers, LogEntry, Patch, Rows, RunInfo
+from server.protocol import MAX_COUNT, RESERVED_COLUMNS, Command, Layers, LogEntry, Patch, Rows, RunInfo
 from server.routes.replies import HubOf, Reply, Steering, StoreOf, WireResponse, WireRoute
 from server.trainer import Refusal
 from server.whatif import (
@@ -35,10 +35,9 @@ MAX_POINTS = 100_000
 #: A replay takes about 0.1 ms a step.
 REPLAYED_STEPS = 10_000
 _REPLAY_RANGE = ("mode", "first", "last")
-MAX_SEQ = 2**53 - 1
 _SEQ = "by seq: its number among the run's rows, from 1. It is the step unless the run was resumed or rolled back"
-First = Annotated[int, Query(ge=0, le=MAX_SEQ, description=f"first row, {_SEQ}")]
-Last = Annotated[int, Query(ge=0, le=MAX_SEQ, description=f"last row, {_SEQ}")]
+First = Annotated[int, Query(ge=0, le=MAX_COUNT, description=f"first row, {_SEQ}")]
+Last = Annotated[int, Query(ge=0, le=MAX_COUNT, description=f"last row, {_SEQ}")]
 
 
 class RunList(Reply):
@@ -116,7 +115,7 @@ def series(
     store: StoreOf,
     metrics: Annotated[str, Query(description="comma-separated, a * for any characters; all by default")] = "*",
     first: First = 0,
-    last: Last = MAX_SEQ,
+    last: Last = MAX_COUNT,
     points: Annotated[int, Query(ge=1, le=MAX_POINTS, description="rows wanted, about")] = 1000,
 ) -> Response:
     """Rows of a range: all when they are at most `points`, else those that hold each bin's extremes."""
@@ -137,7 +136,7 @@ def whatif(
     store: StoreOf,
     metric: Annotated[Literal["norm", "max_abs"], Query(description="what the threshold is compared with")] = "norm",
     first: First = 0,
-    last: Last = MAX_SEQ,
+    last: Last = MAX_COUNT,
 ) -> Response:
     """What other thresholds would have done; of a longer range, to its newest 100,000 steps."""
     values = finite_in_order(store.newest(run_id, metric, first, last, MAX_POINTS))
@@ -154,7 +153,7 @@ def replay(
     store: StoreOf,
     mode: Annotated[str, Query(description="autoclip or zclip")],
     first: First = 0,
-    last: Last = MAX_SEQ,
+    last: Last = MAX_COUNT,
 ) -> Response:
     """What an adaptive mode would have done, from fresh statistics; of a longer range, to its newest 10,000 steps.
 
@@ -170,7 +169,7 @@ def replay(
 
 
 @router.get("/{run_id}/events", response_model=Events, dependencies=[Known])
-def events(run_id: str, store: StoreOf, after: Annotated[int, Query(ge=0, le=MAX_SEQ)] = 0) -> Response:
+def events(run_id: str, store: StoreOf, after: Annotated[int, Query(ge=0, le=MAX_COUNT)] = 0) -> Response:
     """The change log, from the line beyond `after`."""
     return WireResponse(Events(events=store.lines(run_id, beyond=after)))
 

@@ -6,8 +6,8 @@ from fastapi import APIRouter, HTTPException
 from pydantic import Field, JsonValue
 
 from server.routes.replies import Reply, Steering, SupervisorOf, WireRoute
-from server.supervisor import TooManyWorkersError
-from server.workloads import describe
+from server.supervisor import NotStartedError, TooManyWorkersError
+from server.workloads import describe, find
 
 router = APIRouter(prefix="/api", route_class=WireRoute)
 
@@ -31,6 +31,15 @@ def workloads() -> dict[str, Any]:
     return {"workloads": describe()}
 
 
+@router.post("/workers/check", status_code=204, dependencies=[Steering])
+def check(wanted: WorkerRequest) -> None:
+    """Say whether a workload takes its options, and start nothing."""
+    try:
+        find(wanted.workload).options.parse(wanted.config)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
+
+
 @router.post("/workers", status_code=201, dependencies=[Steering])
 async def start(wanted: WorkerRequest, supervisor: SupervisorOf) -> WorkerReply:
     """Train a workload in a process of its own; its run appears at once."""
@@ -40,6 +49,8 @@ async def start(wanted: WorkerRequest, supervisor: SupervisorOf) -> WorkerReply:
         raise HTTPException(422, str(error)) from error
     except TooManyWorkersError as error:
         raise HTTPException(409, str(error)) from error
+    except NotStartedError as error:
+        raise HTTPException(503, str(error)) from error
 
 
 @router.delete("/workers/{run_id}", status_code=204, dependencies=[Steering])

@@ -24,7 +24,7 @@ def test_a_report_draws_itself_from_its_file(open_page, tmp_path):
     assert page.locator("h2").all_inner_texts()[:3] == ["Gradient norm", "Clip coefficient", "Loss"]
     assert page.title() == f"{EVIL} · clipcore"
     assert page.locator(".shapelayer path").count() == 3
-    assert page.locator(".hero .legendtext").all_text_contents() == ["before", "after", "threshold", "not finite"]
+    assert page.locator(".hero .legendtext").all_text_contents() == ["before", "not finite"]
 
     line = page.locator(".hero .scatterlayer path.js-line").first
     light = line.get_attribute("style")

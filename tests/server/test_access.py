@@ -250,6 +250,28 @@ def test_guesses_do_not_lock_out_who_has_given_the_token_before(closed):
     assert closed.http.get("/api/runs", headers=bearer(99)).status_code == 429
 
 
+def test_guesses_without_end_hide_the_right_one_also_where_it_has_come_from(serve, monkeypatch):
+    """Who shares an address with its owner, as behind a proxy, learns nothing by trying at any rate."""
+    monkeypatch.setattr(access, "KNOWN_GUESSES", (1, 15))
+    site = serve(token=TOKEN)
+    assert site.http.get("/api/runs", headers=BEARER).status_code == 200
+    for n in range(20):
+        site.http.get("/api/runs", headers=bearer(n))
+    right, wrong = (site.http.get("/api/runs", headers=headers) for headers in (BEARER, bearer(99)))
+    assert right.status_code == 429
+    assert (right.status_code, right.json()) == (wrong.status_code, wrong.json())
+    until(lambda: site.http.get("/api/runs", headers=BEARER).status_code == 200)
+
+
+def test_a_worker_says_nothing_about_who_else_is_on_its_machine(serve):
+    """It feeds its run with a secret of its own, after which guesses from there are slowed down like any others."""
+    site = serve(token=TOKEN, autostart="rnn")
+    until(lambda: site.hub.trainers, timeout_s=60)
+    for n in range(10):
+        site.http.get("/api/runs", headers=bearer(n))
+    assert site.http.get("/api/runs", headers=BEARER).status_code == 429
+
+
 def test_the_same_mistake_again_is_no_new_guess(closed):
     """A script that keeps coming back with an old token locks nobody out."""
     for _ in range(30):

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from server import catalogue
-from tests.server.site import steps, until
+from tests.server.site import hello, steps, until
 
 
 def listed(site):
@@ -194,3 +194,27 @@ def test_who_may_not_steer_changes_no_run(serve, settings):
 def rows_in(directory):
     with closing(sqlite3.connect(directory / "clipcore.db")) as db:
         return db.execute("SELECT count(*) FROM steps").fetchone()[0]
+
+
+# --- what cannot be read ---
+
+
+def test_a_run_that_makes_no_sense_costs_nobody_the_others(serve, tmp_path, caplog):
+    """The log names it, it is not shown, nobody adds to it, and its rows stay where they are."""
+    site = serve()
+    for run in ("good", "bad"):
+        leave(site, run, steps(1, 3))
+    site.close()
+    with closing(sqlite3.connect(tmp_path / "clipcore.db")) as db:
+        db.execute("UPDATE runs SET state = 'dancing' WHERE id = 'bad'")
+        db.commit()
+    again = serve()
+    assert listed(again) == ["good"]
+    assert "run bad cannot be read: it stays in the database" in caplog.text
+    trainer = again.trainer()
+    trainer.send(hello("bad"))
+    assert "what is stored of run 'bad' cannot be read" in trainer.wait("error")["reason"]
+    again.close()
+    with closing(sqlite3.connect(tmp_path / "clipcore.db")) as db:
+        query = "SELECT state, (SELECT count(*) FROM steps WHERE run = key) FROM runs WHERE id = 'bad'"
+        assert db.execute(query).fetchall() == [("dancing", 3)]

@@ -63,6 +63,21 @@ def test_a_workload_takes_the_clipping_and_its_own_runs_options():
     assert log.options("rnn") == {"seed": 3, **NORM, "schedule": schedule}
 
 
+def test_another_workload_takes_the_clipping_alone(site, tmp_path):
+    """Its learning rate stays its own, and a number that it does not have is none of its options."""
+    control = {**VALUE, "lr": 0.004, "momentum": 0.9}
+    turned = line(3, 9, {"lr": [0.008, 0.004]})
+    log = ChangeLog.of(run_info(control, workload="charlm", config={"lr": 0.008}), [*LOG, turned])
+    assert log.start == {**NORM, "lr": 0.008, "momentum": 0.9}
+    schedule = [{"step": 3, "patch": {**NORM, "max_norm": 1.0}}, {"step": 7, "patch": VALUE}]
+    assert log.options("rnn") == {**NORM, "schedule": schedule}
+    assert len(log.options("charlm")["schedule"]) == 3
+    file = tmp_path / "changes.json"
+    file.write_text(log.model_dump_json())
+    started = json.loads(cli(site, "train", "rnn", "--schedule", str(file), "--option", "steps=1", "--json"))
+    assert site.http.get(f"/api/runs/{started['id']}").json()["config"]["lr"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [("norm", "holds no changes of a run: "), ('{"run": "r1"}', "holds no changes of a run: name is missing")],

@@ -85,6 +85,22 @@ def test_without_pyarrow_the_extra_is_named(site, monkeypatch):
     assert site.http.get("/api/runs/r1/export?format=csv").status_code == 200
 
 
+def test_modes_that_are_taken_no_more_can_be_read(serve):
+    """What is in a database from before stays text, in files, over HTTP and for viewers."""
+    site = serve()
+    trainer = site.trainer()
+    trainer.start("r1")
+    trainer.commit(steps(1, 1))
+    old = rows(2, 3, norm=[1.0, 2.0])
+    site.store.append("r1", old.model_copy(update={"mode": ["NaN", "=1+1"]})).result(5)
+    modes = ["norm", "NaN", "=1+1"]
+    assert site.http.get("/api/runs/r1/series").json()["columns"]["mode"] == modes
+    table = parquet.read_table(io.BytesIO(site.http.get("/api/runs/r1/export?format=parquet").content))
+    assert table["mode"].to_pylist() == modes
+    site.close()
+    assert serve().viewer().subscribe("r1")["rows"]["mode"] == modes
+
+
 @pytest.mark.parametrize("path", ["export", "export?format=parquet", "changes", "report"])
 def test_a_run_that_is_not_there_cannot_be_downloaded(site, path):
     """Each says so with 404."""

@@ -44,13 +44,13 @@ def test_a_server_without_room_shows_runs_and_takes_none(spawn):
             assert "Is there room on its disk? Trainers keep their steps" in trainer.wait("error")["reason"]
             acked = max(message["seq"] for message in trainer.seen if message["type"] == "ack")
         limit_files(server, 0)
-        ready = http.get("/readyz")
-        assert (ready.status_code, "Is there room" in ready.text) == (503, True)
+        until(lambda: http.get("/readyz").status_code == 503)
+        assert "Is there room" in http.get("/readyz").text
         assert stored(http) == list(range(1, acked + 1))
         with closing(ViewerWire(server.url)) as viewer:
             assert viewer.subscribe()["rows"]["seq"][-1] == acked
         limit_files(server, resource.RLIM_INFINITY)
-        assert http.get("/readyz").status_code == 200
+        until(lambda: http.get("/readyz").status_code == 200)
         with closing(TrainerWire(server.url)) as trainer:
             assert trainer.start()["acked"] == acked
             trainer.commit(steps(acked + 1, acked + 100))
@@ -81,7 +81,9 @@ def rows(first, last):
 def use(path):
     """Open a store, read all it has, and write something of each kind."""
     with closing(Store(path)) as store:
-        run = store.runs()[0].info.id
+        if not (runs := store.runs()):
+            raise StoreError("the database FILE is damaged (no run): move it away or restore a copy")
+        run = runs[0].info.id
         store.series(run, None, 0, 10**9, 100)
         seqs = [seq for chunk in store.chunks(run) for seq in chunk.seq]
         lines, _ = store.lines(run), store.layers(run, 10)

@@ -59,10 +59,54 @@ def test_a_training_is_ended_when_nobody_waits_for_it(site, monkeypatch):
     assert until(lambda: site.http.get(f"/api/runs/{run['id']}").json()["state"] == "stopped")
 
 
-def test_a_bad_trial_is_refused_by_name(site):
-    """What the server says of it."""
+def test_a_bad_trial_is_refused_by_name_before_the_first_is_trained(site):
+    """What the server says of it; nothing is started."""
     with pytest.raises(RequestError, match="max_norm must be >= 0, got -1"):
-        list(compare(Client(site.url, None), "rnn", OPTIONS, [{"max_norm": -1}]))
+        list(compare(Client(site.url, None), "rnn", OPTIONS, [{"mode": "off"}, {"max_norm": -1}]))
+    with pytest.raises(RequestError, match="workload must be one of charlm, rnn, got 'a/b'"):
+        list(compare(Client(site.url, None), "a/b", OPTIONS, [{"mode": "off"}]))
+    assert site.http.get("/api/runs").json()["runs"] == []
+
+
+def test_what_ends_the_wait_is_told_and_not_what_came_of_stopping(site, monkeypatch):
+    """A worker that cannot be stopped hides no Ctrl-C."""
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    def refuse(*_):
+        raise RequestError("it does not answer")
+
+    monkeypatch.setattr("server.lab.time.sleep", interrupt)
+    monkeypatch.setattr(Client, "stop", refuse)
+    with pytest.raises(KeyboardInterrupt):
+        list(compare(Client(site.url, None), "rnn", OPTIONS, [{}]))
+
+
+def test_finished_results_are_printed_though_the_rest_fails(cli, site, monkeypatch):
+    """The JSON holds what is done, and the exit code says that it is not all."""
+    started = iter([Client.start])
+    monkeypatch.setattr(Client, "start", lambda *given: next(started, refuse)(*given))
+
+    def refuse(*_):
+        raise RequestError("no more")
+
+    options = [part for name, value in OPTIONS.items() for part in ("--option", f"{name}={value}")]
+    code, text, error = cli(site, "lab", "rnn", *options, "--json", "mode=off", "max_norm=1")
+    assert (code, error) == (1, "Error: no more\n")
+    assert [result["tried"] for result in json.loads(text)["results"]] == [{"mode": "off"}]
+
+
+def test_a_trial_may_be_a_json_object(cli, site):
+    """With values that have commas of their own; what is none is refused by what is wrong with it."""
+    options = [part for name, value in OPTIONS.items() for part in ("--option", f"{name}={value}")]
+    trial = {"mode": "agc", "exclude": ["bias", "head"]}
+    code, text, error = cli(site, "lab", "rnn", *options, "--json", json.dumps(trial))
+    assert (code, error) == (0, "")
+    assert json.loads(text)["results"][0]["tried"] == trial
+    code, _, error = cli(site, "lab", "rnn", "{mode}")
+    assert code == 2
+    assert "expected KEY=VALUE,... or a JSON object, got '{mode}'" in error
 
 
 def test_the_command_prints_a_table_or_json(cli, site):

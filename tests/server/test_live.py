@@ -1,4 +1,5 @@
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_a_run_without_its_trainer_is_disconnected(run, reported, shown):
     """What is under way but fed by nobody is disconnected; what is over, or has not begun, is not."""
     run.learn(run.changed(state=reported))
     assert run.info.state == shown
-    run.trainer = object()
+    run.trainer = SimpleNamespace(waiting=[])
     assert (run.info.state, run.info.attached) == (reported, True)
 
 

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 from websockets.exceptions import ConnectionClosed
 
-from server.__main__ import main
+from server.__main__ import _result_line, main
+from server.lab import Result
 from tests.server.site import TrainerWire, steps, until
 
 
@@ -33,6 +34,20 @@ def test_runs_are_listed(cli, shared):
     code, text, _ = cli(shared, "runs", "--json")
     assert code == 0
     assert [run["id"] for run in json.loads(text)] == ["r1"]
+
+
+def test_what_others_have_written_starts_no_line_and_steers_no_terminal(cli, site):
+    """Names of runs and what the server quotes are escaped; JSON escapes by itself."""
+    site.trainer().start("r1", name="a\nb\x1b[31m\u202e bléu")
+    escaped = r"a\nb\x1b[31m\u202e bléu"
+    code, text, _ = cli(site, "runs")
+    assert (code, len(text.splitlines()), text.strip().endswith(escaped)) == (0, 1, True)
+    assert cli(site, "export", "\x1b[31m") == (1, "", "Error: there is no run '\\x1b[31m'; GET /api/runs lists them\n")
+    code, _, error = cli(site, "train", "\x1b[31m\n")
+    assert (code, error.count("\n"), "\x1b" in error) == (1, 1, False)
+    failed = {"tried": {}, "run": "r1", "state": "failed", "reason": "Traceback\nOops: \x1b[31m", "steps": 1}
+    result = Result(**failed, loss=1.0, clipped=0.0, coef=1.0, nonfinite=0)
+    assert _result_line(result).endswith(r"Oops: \x1b[31m")
 
 
 @pytest.mark.parametrize("format_", ["csv", "jsonl"])

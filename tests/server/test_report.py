@@ -43,7 +43,15 @@ def test_charts_are_of_what_was_logged():
     assert list(charts) == ["Gradient norm", "Clip coefficient"]
     before = charts["Gradient norm"]["data"][0]
     assert (before["name"], before["x"], before["y"]) == ("before", [1, 2, 3], [1.0, 2.0, 3.0])
-    assert charts["Clip coefficient"]["data"][0]["y"] == [1.0, None, 0.5]
+
+
+def test_a_line_joins_what_was_logged():
+    """A loss of every other step is a line, not points that nobody sees; where it is NaN the line has a gap."""
+    page = report(run_info(), series(6, loss=[None, 3.0, None, math.nan, None, 1.0]), [], web())
+    line = figures_of(page)["Loss"]["data"][0]
+    assert (line["x"], line["y"], line["mode"]) == ([2, 4, 6], [3.0, None, 1.0], "lines")
+    page = report(run_info(), series(3, loss=[None, 3.0, None]), [], web())
+    assert figures_of(page)["Loss"]["data"][0]["mode"] == "markers"
 
 
 def test_what_is_not_finite_is_a_cross():
@@ -58,9 +66,20 @@ def test_changes_are_marked_and_listed():
     """Every change of the clipping is a line through each chart and a row of the table; other lines are rows only."""
     log = [applied(2, max_norm=[2.0, 1.0]), LogEntry(n=3, step=3, time=0.0, kind="warning", text="clip_() ran twice")]
     page = report(run_info(control={"mode": "norm", "max_norm": 1.0}, config={"lr": 0.1}), series(), log, web())
-    assert [shape["x0"] for shape in figures_of(page)["Gradient norm"]["layout"]["shapes"]] == [2]
+    assert [shape["path"] for shape in figures_of(page)["Gradient norm"]["layout"]["shapes"]] == ["M2,0L2,1"]
     for text in ("max_norm 2 -&gt; 1", "clip_() ran twice", "<dt>max_norm</dt><dd>1.0</dd>", "<dt>lr</dt><dd>0.1</dd>"):
         assert text in page
+
+
+def test_many_changes_cost_no_more_than_one():
+    """They are one shape, and labels stand only where they have room up to the next change."""
+    log = [applied(step, max_norm=[2.0, 1.0]) for step in (100, *range(1000, 5500))]
+    chart = figures_of(report(run_info(), series(6000), log, web()))["Gradient norm"]
+    (lines,) = chart["layout"]["shapes"]
+    assert lines["path"].count("M") == len(log)
+    labels = chart["data"][-2]
+    assert (labels["x"], labels["text"]) == ([5499, 100], [" max_norm 2 -&gt; 1 "] * 2)
+    assert labels["textposition"] == ["bottom left", "bottom right"]
 
 
 @pytest.mark.parametrize(("exact", "thinned"), [(True, False), (False, True)])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from server.writer import StoreError
 from tests.server.site import until
 
 
@@ -65,6 +66,31 @@ def test_what_is_not_allowed_starts_nothing(site, workload, config, sentence):
     assert site.http.get("/api/runs").json()["runs"] == []
 
 
+def test_options_may_be_longer_than_an_argument(site):
+    """A schedule of thousands of changes reaches the worker, which trains by it."""
+    change = {"max_norm": 0.1, "norm_type": 2.0, "nonfinite": "propagate", "lr": 0.5}
+    schedule = [{"step": step, "patch": {**change, "max_norm": 1 / step}} for step in range(2, 4000)]
+    run_id = start(site, steps=5, schedule=schedule)
+    assert wait_for_state(site, run_id, "finished")["reason"] == ""
+    columns = site.http.get(f"/api/runs/{run_id}/series?metrics=threshold").json()["columns"]
+    assert columns["threshold"] == [0.5, *(1 / step for step in range(2, 6))]
+
+
+def test_a_worker_that_cannot_be_started_is_no_success(site, cli, monkeypatch):
+    """Whoever asked is told why, by REST and on the command line, and the run has failed for that reason."""
+
+    async def exhausted(*_, **__):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("server.supervisor.asyncio.create_subprocess_exec", exhausted)
+    answer = site.http.post("/api/workers", json={"workload": "rnn"})
+    sentence = "the worker could not be started: [Errno 11] Resource temporarily unavailable"
+    assert (answer.status_code, answer.json()["detail"]) == (503, sentence)
+    (failed,) = site.http.get("/api/runs").json()["runs"]
+    assert (failed["state"], failed["reason"]) == ("failed", sentence)
+    assert cli(site, "train", "rnn") == (1, "", f"Error: {sentence}\n")
+
+
 def test_a_third_worker_has_to_wait(site):
     """Two may train at a time; when one is stopped, even before it has trained a step, there is room again."""
     first, second = start(site), start(site)
@@ -116,6 +142,37 @@ def test_a_killed_worker_leaves_a_failed_run_with_its_steps(site):
     steps = site.http.get(f"/api/runs/{run_id}/series?metrics=loss&points=100000").json()["columns"]["step"]
     assert steps == list(range(1, failed["seq"] + 1))
     assert failed["seq"] >= seen
+
+
+def test_an_end_that_could_not_be_written_down_is_told_later(site, monkeypatch, caplog):
+    """While the disk is full its run is still in use; with room it has ended, for its reason, and can be deleted."""
+    monkeypatch.setattr("server.supervisor.TELL_INTERVAL_S", 0.1)
+    run_id = start(site)
+    wait_for_step(site, run_id, 1)
+    with monkeypatch.context() as full:
+        full.setattr(site.store, "add_line", fail)
+        os.kill(process_of(run_id), signal.SIGKILL)
+        until(lambda: "cannot be written down yet: the disk is full" in caplog.text)
+        assert site.http.delete(f"/api/runs/{run_id}").status_code == 409
+    assert wait_for_state(site, run_id, "failed")["reason"].startswith("killed by SIGKILL")
+    assert site.http.delete(f"/api/runs/{run_id}").status_code == 204
+
+
+def test_a_server_ends_though_an_end_could_not_be_written_down(serve, monkeypatch, caplog):
+    """It waits for no disk; the next server tells that the worker has not outlived it."""
+    site = serve()
+    run_id = start(site)
+    wait_for_step(site, run_id, 1)
+    with monkeypatch.context() as full:
+        full.setattr(site.store, "add_line", fail)
+        os.kill(process_of(run_id), signal.SIGKILL)
+        until(lambda: "cannot be written down yet" in caplog.text)
+        site.close()
+    assert run(serve(), run_id)["state"] == "stopped"
+
+
+def fail(*_):
+    raise StoreError("the disk is full")
 
 
 def test_a_worker_that_never_attached_is_explained_by_its_output(site, tmp_path, monkeypatch):

@@ -19,13 +19,15 @@ def work(site):
 
     def start(workload, **options):
         process = subprocess.Popen(
-            [sys.executable, "-m", "server.worker", workload, json.dumps(options)],
+            [sys.executable, "-m", "server.worker", workload],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "CLIPCORE_URL": site.url, "CLIPCORE_RUN_ID": "w1"},
         )
         processes.append(process)
+        process.stdin.write(json.dumps(options) + "\n")
+        process.stdin.flush()
         return process
 
     yield start

@@ -19,6 +19,19 @@ def test_a_running_server_is_alive_and_ready(site):
     assert site.http.get("/readyz").json() == {"status": "ready"}
 
 
+def test_however_many_ask_the_disk_is_written_to_once_in_a_while(site, monkeypatch):
+    """All who ask within a second share the answer; the next one has its own."""
+    checks = []
+    check = site.store.check
+    monkeypatch.setattr(site.store, "check", lambda: checks.append(1) or check())
+    monkeypatch.setattr(health, "SHARED_S", 1e9)
+    assert {site.http.get("/readyz").status_code for _ in range(20)} == {200}
+    assert len(checks) == 1
+    monkeypatch.setattr(health, "SHARED_S", 1e-9)
+    site.http.get("/readyz")
+    assert len(checks) == 2
+
+
 @pytest.mark.parametrize(("fault", "reason"), [("fails", "disk full"), ("hangs", "has not written anything for")])
 def test_a_server_that_cannot_write_is_not_ready(site, monkeypatch, fault, reason):
     """A disk that refuses or does not answer makes /readyz say so; the server stays alive."""
