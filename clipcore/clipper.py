@@ -24,6 +24,7 @@ from clipcore.skip import StepSkipper
 from clipcore.stats import ClipStats
 from clipcore.step import Outcome, clip_
 from clipcore.table import numbers_of, numbers_of_nothing
+from clipcore.untraced import untraced
 
 #: What a saved Clipper consists of.
 STATE = frozenset({"step", "mode", "nonfinite", "values", "knobs", "rule"})
@@ -142,6 +143,7 @@ class Clipper:
         self._notices.before_update()
         return self._controls.submit(patch)
 
+    @untraced
     def clip_(self) -> ClipStats:
         """Clip all gradients in place: after backward (and `scaler.unscale_`), before `optimizer.step()`.
 
@@ -169,6 +171,7 @@ class Clipper:
             self._notices.after_clip(sample)
             return self._record(outcome, gradients, exponents)
 
+    @untraced
     def sync_params(self) -> ClipStats | None:
         """Copy waiting patches to the device now: before each replay of a CUDA graph that captured `clip_()`.
 
