@@ -14,7 +14,7 @@ from clipcore.distributed import Shards, as_dtensor, whole_sum
 from clipcore.gradients import Gradients, Group
 from clipcore.inplace import refuse_unwritable
 from clipcore.kernels import Kernels, choose, eager, gather
-from clipcore.memory import find_overlap
+from clipcore.memory import find_overlap, has_memory
 
 REAL = {torch.float32, torch.bfloat16, torch.float16, torch.float64}
 COMPLEX = {torch.complex64, torch.complex128}
@@ -175,8 +175,7 @@ def _distinct(
         return None
     unique: dict[tuple[object, ...], int] = {}
     for position, tensor in enumerate(found):
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (id(tensor),)
-        unique.setdefault(key, position)
+        unique.setdefault(_place(tensor), position)
     tensors, first_owners = [found[p] for p in unique.values()], [owners[p] for p in unique.values()]
     double = any(tensor.dtype in (torch.float64, torch.complex128) for tensor in tensors)
     shards = Shards([sources[p] for p in unique.values()], tensors)
@@ -185,14 +184,22 @@ def _distinct(
     )
 
 
+def _place(tensor: Tensor) -> tuple[object, ...]:
+    """What two tensors have in common that are one piece of memory."""
+    if tensor.numel() == 0 or not has_memory(tensor):
+        return (id(tensor),)
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+
+
 def _groups(tensors: Sequence[Tensor]) -> list[Group]:
-    """By device; complex tensors apart, which only the eager kernels take."""
+    """By device; complex tensors and those without memory apart, which only the eager kernels take."""
     positions: dict[tuple[torch.device, bool], list[int]] = {}
     for position, tensor in enumerate(tensors):
-        positions.setdefault((tensor.device, tensor.is_complex()), []).append(position)
+        odd = tensor.is_complex() or not has_memory(tensor)
+        positions.setdefault((tensor.device, odd), []).append(position)
     return [
-        Group(eager if is_complex else choose(device).kernels, device, [tensors[p] for p in chosen], chosen)
-        for (device, is_complex), chosen in positions.items()
+        Group(eager if odd else choose(device).kernels, device, [tensors[p] for p in chosen], chosen)
+        for (device, odd), chosen in positions.items()
     ]
 
 

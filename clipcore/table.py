@@ -48,7 +48,7 @@ def layers_of(outcome: Outcome | None, owners: Sequence[int], count: int) -> Ten
     if len(owners) == count:
         return layers
     spread = norm.new_zeros(3, count)
-    spread[1] = 1.0
+    spread[1].fill_(1.0)
     return spread.index_copy_(1, index_on(norm.device, owners), layers)
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 log = logging.getLogger("clipcore")
 
@@ -124,5 +125,6 @@ def gather(
 
 
 def _load(name: str) -> Kernels:
-    with torch.device("cpu"):  # a module's constants are the host's, whatever torch.set_default_device says
+    # A module's constants are the host's and real, whatever torch.set_default_device or a FakeTensorMode says.
+    with _disable_current_modes(), torch.device("cpu"):
         return cast("Kernels", importlib.import_module(f"clipcore.kernels.{name}"))

@@ -1,11 +1,15 @@
 """Which memory is clipped: each gradient once, and a clear sentence for what cannot be."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import clipcore
 from clipcore.collect import collect, collect_tensors
+from clipcore.rules import RULES
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -63,6 +67,33 @@ def test_measuring_leaves_a_sparse_tensor_as_it_is():
     tensor = torch.sparse_coo_tensor([[0, 0, 2]], [1.0, 2.0, 4.0], (3,), check_invariants=True)
     assert clipcore.get_total_norm([tensor]) == 5.0
     assert not tensor.is_coalesced()
+
+
+def without_memory(kind):
+    return FakeTensorMode() if kind == "fake" else torch.device("meta")
+
+
+@pytest.mark.parametrize("kind", ["meta", "fake"])
+@pytest.mark.parametrize("mode", RULES)
+def test_gradients_without_memory_are_different_tensors(mode, kind):
+    """A step can be tried out on device meta or under FakeTensorMode: all have address 0, and none overlaps."""
+    with without_memory(kind):
+        parameters = [nn.Parameter(torch.ones(shape)) for shape in [(3, 4), (3,), (3, 3), (3,)]]
+        for parameter in parameters[:3]:
+            parameter.grad = torch.ones_like(parameter)
+        stats = clipcore.Clipper(parameters, mode).clip_()
+        assert (stats.owners, stats.layers.shape) == ([0, 1, 2], (3, 4))
+
+
+def test_what_was_looked_up_without_memory_is_not_kept():
+    """The next real step has numbers."""
+    for around in (FakeTensorMode(), nullcontext()):
+        with around:
+            parameters = [nn.Parameter(torch.ones(2, 2)) for _ in range(7)]
+            for parameter in parameters[2:]:
+                parameter.grad = torch.ones_like(parameter)
+            layers = clipcore.Clipper(parameters, "layer").clip_().layers
+    assert layers[0].tolist() == [0, 0, 2, 2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, float("inf")])
