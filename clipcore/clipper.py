@@ -202,18 +202,30 @@ class Clipper:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`; patches that still wait are forgotten.
 
-        Where there is a `group`, all of its ranks load, between the same two calls of `clip_()`.
+        Where there is a `group`, all of its ranks load, between the same two calls of `clip_()`. A captured CUDA graph
+        goes on from the state too.
 
         Raises:
             ValueError: the state holds values that are not allowed, or statistics of another number of parameters, or
-                is not the state of a Clipper; nothing changes.
+                is not the state of a Clipper, or a captured CUDA graph cannot follow it; nothing changes.
         """
         try:
             step, settings, rule = self._saved(state)
         except (AttributeError, KeyError, TypeError) as error:  # a part is of another kind altogether
             raise ValueError(f"state must be what Clipper.state_dict() returned, got {state!r:.200}") from error
+        captured = self._rule if self._controls.frozen else None
+        if captured is not None and settings.program != self._controls.settings.program:
+            raise ValueError(
+                f"clip_() is captured in a CUDA graph with {self.config}, which cannot follow a state with "
+                f"{settings.config}: call clip_() once outside the graph, load, and capture anew"
+            )
         self._controls.restore(settings)
-        self._step, self._rule = step, rule
+        self._step = step
+        if captured is None:
+            self._rule = rule
+            return
+        captured.set(settings.values[settings.mode])  # where the graph reads them
+        captured.load_state_dict(rule.state)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -260,8 +272,8 @@ class Clipper:
                 f"a CUDA graph cannot capture clip_() with {self.config}: nonfinite='raise', nonfinite='skip' with an "
                 "optimizer that is not fused, and autoclip with window=0 need the host at every step"
             )
+        self._controls.freeze()
         self._captured = self._record(self._clip_(gradients), gradients, None)
-        self._controls.frozen = True
         return self._captured
 
     def _release(self) -> None:
