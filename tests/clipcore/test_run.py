@@ -1,5 +1,6 @@
 """A trainer and the wire: a scripted server sees what `connect` sends, and answers."""
 
+import gc
 import json
 import logging
 import math
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from fractions import Fraction
 
@@ -291,6 +293,91 @@ def test_an_exception_ends_the_run_as_failed_with_its_traceback(server):
     (finish,) = server.of("finish")
     assert finish["state"] == "failed"
     assert "ZeroDivisionError" in finish["reason"]
+    assert len(server.rows()) == 1
+
+
+def until(holds):
+    deadline = time.monotonic() + 5
+    while not holds() and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+    return holds()
+
+
+def links():
+    return [thread for thread in threading.enumerate() if thread.name == "clipcore-link"]
+
+
+def test_a_run_that_was_let_go_ends_and_lets_go(server):
+    """Of the Clipper at once; of its thread too, once the server has all of it."""
+    before = len(links())
+    trainer = Trainer(server.url)
+    trainer.step()
+    parameter, clipper, run = weakref.ref(trainer.parameter), weakref.ref(trainer.clipper), weakref.ref(trainer.run)
+    server.wait_for("hello")
+    del trainer
+    (finish,) = server.wait_for("finish")
+    assert (finish["state"], finish["reason"]) == ("stopped", "the script let its Clipper go without run.finish()")
+    assert len(server.rows()) == 1
+    assert until(lambda: (parameter(), clipper(), run(), len(links())) == (None, None, None, before))
+
+
+def test_a_run_that_was_let_go_introduces_itself_all_the_same():
+    """Also where the server answers only later: it has its name, its configuration and its layers."""
+    port = ScriptedServer()
+    port.close()
+    trainer = Trainer(port.url, name="gone")
+    trainer.step()
+    del trainer
+    gc.collect()
+    time.sleep(0.2)
+    server = ScriptedServer(port=port.port)
+    (hello,) = server.wait_for("hello", timeout=10)
+    server.wait_for("finish")
+    assert (hello["name"], hello["control"]["max_norm"], hello["layers"], hello["sizes"]) == ("gone", 1.0, ["0"], [4])
+    server.close()
+
+
+def test_another_run_of_the_same_clipper_ends_the_first(server):
+    """As when a notebook's cell runs again."""
+    trainer = Trainer(server.url, name="first")
+    trainer.step()
+    server.wait_for("steps")
+    first, trainer.run = trainer.run, clipcore.connect(trainer.clipper, name="second", url=server.url)
+    (finish,) = server.wait_for("finish")
+    assert (finish["state"], finish["reason"]) == ("stopped", "its Clipper was given to another run")
+    assert until(lambda: first._over)
+    trainer.step()
+    trainer.run.finish()
+    assert [frame["state"] for frame in server.of("finish")] == ["stopped", "finished"]
+
+
+EXITS = """
+import sys, torch, clipcore
+parameter = torch.nn.Parameter(torch.zeros(1))
+clipper = clipcore.Clipper([parameter])
+run = clipcore.connect(clipper, url=sys.argv[1])
+parameter.grad = torch.ones(1)
+run.log(clipper.clip_())
+{last}
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "state", "reason"),
+    [
+        ("", "finished", ""),
+        ("1 / 0", "failed", "ZeroDivisionError"),
+        ("run.unless_finished('failed', 'broken off')", "failed", "broken off"),
+        ("import time; del run, clipper; time.sleep(0.5)", "stopped", "without run.finish()"),
+    ],
+)
+def test_a_script_that_ends_without_finish_ends_its_run(server, last, state, reason):
+    """And the server has all of it."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", EXITS.format(last=last), server.url], timeout=60)
+    (finish,) = server.wait_for("finish")
+    assert finish["state"] == state
+    assert reason in finish["reason"]
     assert len(server.rows()) == 1
 
 
