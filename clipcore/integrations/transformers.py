@@ -65,6 +65,8 @@ class ClipCallback(TrainerCallback, ExportableState):
             raise ValueError(
                 f"TrainingArguments(max_grad_norm={args.max_grad_norm}) clips as well: set max_grad_norm=0"
             )
+        if self._session is not None:  # the Trainer does not say when an exception ends a training
+            self._session.break_off()
         model: nn.Module = kwargs["model"]
         prepared = kwargs["optimizer"]  # accelerate's, around the real one
         self._session = Session(
@@ -100,6 +102,7 @@ class ClipCallback(TrainerCallback, ExportableState):
         """End the run."""
         if self._session is not None:
             self._session.finish()
+            self._session = None
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint is to hold: the arguments that JSON knows, and the Clipper's state, encoded."""

@@ -137,6 +137,24 @@ def test_a_run_shows_every_step_with_its_learning_rate(page, tmp_path):
     assert [loss for loss in page.column("loss") if isinstance(loss, float)] == pytest.approx(told)
 
 
+def test_a_training_that_an_exception_ended_is_told_as_failed_by_the_next(page, tmp_path):
+    """The Trainer tells no callback of it."""
+
+    class Breaks(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 2:
+                raise ZeroDivisionError
+
+    trainer = make_trainer(tmp_path, ClipCallback(run="broken"), Breaks())
+    with pytest.raises(ZeroDivisionError):
+        trainer.train()
+    trainer.remove_callback(Breaks)
+    trainer.train()
+    runs = page.runs
+    assert [run["state"] for run in runs] == ["finished", "failed"]
+    assert "the training did not come to its end" in runs[1]["reason"]
+
+
 @pytest.mark.timeout(60)
 def test_the_page_stops_the_training(page, tmp_path):
     """Which would go on for long."""
