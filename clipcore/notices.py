@@ -1,9 +1,9 @@
 """Mistakes in the training loop that are easy to make and hard to see: each is named once, with the fix."""
 
+import itertools
 import sys
 import threading
 import warnings
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +15,9 @@ from torch.amp.grad_scaler import OptState
 from clipcore.skip import weakly
 
 WITNESSES = 16  # gradients looked at to tell whether a backward ran
+
+# A gradient is known again by an attribute: `module.to` cannot swap a tensor that has a weak reference.
+_marks = itertools.count(1)
 
 
 class ClipWarning(UserWarning):
@@ -46,7 +49,8 @@ class Notices:
         self._clipped_since_step = False
         self._trained = _sample([parameter for parameter in parameters if parameter.requires_grad])
         self._trained_versions: list[int] = []
-        self._witnesses: list[tuple[weakref.ref[Tensor], int]] = []
+        self._witnesses: list[int] = []  # their versions
+        self._mark = 0
         if optimizer is not None:
             optimizer.register_step_post_hook(weakly(self._after_step))  # a closure clips during the step
 
@@ -77,7 +81,10 @@ class Notices:
         """Remember how the gradients were left."""
         self._clipped_since_step = True
         self._trained_versions = [parameter._version for parameter in self._trained]
-        self._witnesses = [(weakref.ref(tensor), tensor._version) for tensor in sample]
+        self._witnesses = [tensor._version for tensor in sample]
+        self._mark = mark = next(_marks)
+        for tensor in sample:
+            tensor._clipcore_mark = mark  # type: ignore[attr-defined]
 
     def _after_step(self, *_: Any) -> None:
         if not self._clipped_since_step:
@@ -115,10 +122,10 @@ class Notices:
         """
         if self._trained_versions != [parameter._version for parameter in self._trained]:
             return
-        witnesses = self._witnesses
-        if len(sample) != len(witnesses) or any(w() is not t for (w, _), t in zip(witnesses, sample, strict=True)):
+        marks = [getattr(tensor, "_clipcore_mark", 0) for tensor in sample]
+        if marks != [self._mark] * len(self._witnesses):
             return
-        since = {tensor._version - version for (_, version), tensor in zip(witnesses, sample, strict=True)}
+        since = {tensor._version - version for version, tensor in zip(self._witnesses, sample, strict=True)}
         if since == {0}:
             self._say("clip_() ran twice on the gradients of one backward: call it once, before optimizer.step()")
         elif since == {1} and self._optimizer is not None:  # zero_grad(set_to_none=False) and backward are two
