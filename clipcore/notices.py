@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.amp.grad_scaler import OptState
 
+from clipcore.coverage import coverage_of
 from clipcore.skip import weakly
 
 WITNESSES = 16  # gradients looked at to tell whether a backward ran
@@ -53,6 +54,7 @@ class Notices:
         self._mark = 0
         if optimizer is not None:
             optimizer.register_step_post_hook(weakly(self._after_step))  # a closure clips during the step
+            coverage_of(optimizer).add(self, parameters)
 
     def before_update(self) -> None:
         """Look at who will obey a patch: a script may patch all ranks alike, another thread steers this one only."""
@@ -86,13 +88,19 @@ class Notices:
         for tensor in sample:
             tensor._clipcore_mark = mark  # type: ignore[attr-defined]
 
-    def _after_step(self, *_: Any) -> None:
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if not self._clipped_since_step:
             self._say(
                 "optimizer.step() ran without clip_() since the step before, so it used gradients that were not "
                 "clipped: call clip_() after backward and before optimizer.step()"
             )
         self._clipped_since_step = False
+        if gaps := coverage_of(optimizer).gaps(optimizer):
+            self._say(
+                "the optimizer updates parameters that no Clipper of it knows, so their gradients are not clipped; "
+                f"the first of {len(gaps)} is {gaps[0]}: give the Clipper all that the optimizer updates, or the rest "
+                "a Clipper of its own"
+            )
 
     def _look_for_missing(self, gradients: Sequence[Tensor]) -> None:
         if not gradients:
