@@ -86,7 +86,7 @@ class Controls:
     def _patched(self, settings: Settings, patch: dict[str, Any]) -> Settings:
         patched = settings.patched(patch)
         for pattern in patched.config.get("exclude", ()):
-            if not self._model.matching(pattern):
+            if not self._model.matching([pattern]):
                 raise ValueError(f"exclude has {pattern!r}, which is the name of no parameter; see `clipper.names`")
         return patched
 

@@ -41,9 +41,9 @@ class Model:
                 named[name] = tensor
         return cls(tuple(named), list(named.values()))
 
-    def matching(self, pattern: str) -> tuple[str, ...]:
-        """The names that a shell-style pattern fits; a name fits itself."""
-        return _matching(self.names, pattern)
+    def matching(self, patterns: Iterable[str]) -> frozenset[str]:
+        """The names that one of the shell-style patterns fits; a name fits itself."""
+        return _matching(self.names, tuple(patterns))
 
 
 def listed(parameters: Tensor | Iterable[Any]) -> list[Any]:
@@ -59,9 +59,9 @@ def listed(parameters: Tensor | Iterable[Any]) -> list[Any]:
     return found
 
 
-@lru_cache(maxsize=64)  # a mode asks at every step
-def _matching(names: tuple[str, ...], pattern: str) -> tuple[str, ...]:
-    return tuple(name for name in names if name == pattern or fnmatchcase(name, pattern))
+@lru_cache(maxsize=64)  # a mode asks at every step, for all of its patterns
+def _matching(names: tuple[str, ...], patterns: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name for name in names for pattern in patterns if name == pattern or fnmatchcase(name, pattern))
 
 
 def _pairs(parameters: Parameters) -> Iterable[tuple[str, Tensor]]:
