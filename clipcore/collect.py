@@ -14,7 +14,7 @@ from clipcore.distributed import Shards, as_dtensor, whole_sum
 from clipcore.gradients import Gradients, Group
 from clipcore.inplace import refuse_unwritable
 from clipcore.kernels import Kernels, choose, eager, gather
-from clipcore.memory import find_overlap, has_memory
+from clipcore.memory import find_overlap, has_memory, is_dense
 
 REAL = {torch.float32, torch.bfloat16, torch.float16, torch.float64}
 COMPLEX = {torch.complex64, torch.complex128}
@@ -71,15 +71,18 @@ def _require_tensors(argument: str, values: Sequence[object]) -> None:
 def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> Gradients | None:
     """The tensors as one group, if every one is ordinary; None when one needs a closer look.
 
-    Ordinary: no subclass, strided and contiguous, real, writable, on the same device, and no two share memory. That is
-    every step of most models, so each attribute is read of all tensors at once, which is several times faster.
+    Ordinary: no subclass, strided and dense, real, writable, on the same device, and no two share memory. That is every
+    step of most models, so each attribute is read of all tensors at once, which is several times faster. It is what
+    `gather` finds out in C, for the devices that C does not see.
     """
     if {type(tensor) for tensor in tensors} != {Tensor} or len({tensor.device for tensor in tensors}) > 1:
         return None
     dtypes = {tensor.dtype for tensor in tensors}
     if not dtypes <= REAL or {tensor.layout for tensor in tensors} != {torch.strided}:
         return None
-    if not all(map(Tensor.is_contiguous, tensors)) or any(map(Tensor.is_inference, tensors)):
+    if not (all(map(Tensor.is_contiguous, tensors)) or all(map(is_dense, tensors))):
+        return None
+    if any(map(Tensor.is_inference, tensors)):
         return None
     starts = list(map(Tensor.data_ptr, tensors))
     ends = sorted(map(operator.add, starts, [tensor.nbytes for tensor in tensors]))

@@ -214,6 +214,13 @@ def test_ordinary_and_unusual_models_collect_the_same():
     assert quick.dtype == careful.dtype == torch.float32
 
 
+def test_dense_gradients_are_ordinary_in_any_order_of_dimensions():
+    """So a model in channels_last is as quickly collected as another."""
+    images, matrix = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last), torch.randn(4, 6).t()
+    assert collect([parameter_with(images), parameter_with(matrix)]).plain
+    assert not collect([parameter_with(images), parameter_with(torch.randn(4, 6)[:, ::2])]).plain
+
+
 MOVES = {
     "set_": lambda grad, memory: grad.set_(memory),
     "data": lambda grad, memory: setattr(grad, "data", memory),
