@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import OptState
 
 from clipcore.coverage import coverage_of
-from clipcore.skip import weakly
+from clipcore.skip import hook
 
 WITNESSES = 16  # gradients looked at to tell whether a backward ran
 
@@ -53,7 +53,7 @@ class Notices:
         self._witnesses: list[int] = []  # their versions
         self._mark = 0
         if optimizer is not None:
-            optimizer.register_step_post_hook(weakly(self._after_step))  # a closure clips during the step
+            hook(optimizer, optimizer.register_step_post_hook, self._after_step)  # a closure clips during the step
             coverage_of(optimizer).add(self, parameters)
 
     def before_update(self) -> None:

@@ -217,6 +217,19 @@ def test_a_forgotten_clipper_watches_no_step(recwarn):
     assert len(recwarn) == 0
 
 
+def test_the_next_clipper_removes_the_hooks_of_those_that_are_gone():
+    """They do not pile up on the optimizer of a search for hyperparameters."""
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    counts = []
+    for _ in range(5):
+        clipper = Clipper([parameter], optimizer=optimizer, nonfinite="skip")
+        gc.collect()
+        counts.append((len(optimizer._optimizer_step_pre_hooks), len(optimizer._optimizer_step_post_hooks)))
+        del clipper
+    assert len(set(counts)) == 1
+
+
 def test_a_joint_norm_that_overflows_is_told_from_gradients_that_are_not_finite():
     """In float64, where it can."""
     parameter = nn.Parameter(torch.zeros(2, dtype=torch.float64))
