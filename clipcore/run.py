@@ -21,7 +21,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import TracebackType, UnionType
 from typing import Any, Literal, Self, get_args
 from weakref import WeakSet
 
@@ -69,10 +69,10 @@ LET_GO: tuple[End, str] = ("stopped", "the script let its Clipper go without run
 
 def connect(
     clipper: Clipper,
-    name: str | None = None,
+    name: str | Path | None = None,
     url: str | None = None,
     token: str | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | Any | None = None,
 ) -> "Run":
     """Show a clipper's steps on a clipcore server, and let the server's page steer it.
 
@@ -84,8 +84,9 @@ def connect(
         name: what the page calls the run; the script's file name when not given.
         url: the server, `http(s)://host:port[/path]`; else the environment's CLIPCORE_URL, else http://127.0.0.1:8420.
         token: the server's token if it asks for one; else the environment's CLIPCORE_TOKEN.
-        config: what to remember with the run; values that JSON does not know are kept as their `str`. What does not fit
-            into 64 KiB is left out, the largest values first, and the log says so.
+        config: what to remember with the run: a mapping, or an object with attributes such as an argparse.Namespace;
+            values that JSON does not know are kept as their `str`. What does not fit into 64 KiB is left out, the
+            largest values first, and the log says so.
 
     Returns:
         The run: a context manager that ends as "finished", or as "failed" with the traceback. Without `with` it ends
@@ -94,13 +95,17 @@ def connect(
 
     Raises:
         ValueError: `url` is not an http or https URL, or `token` is not printable ASCII.
+        TypeError: an argument is of another kind.
     """
+    _require("clipper", clipper, Clipper, "a clipcore.Clipper")
+    _require("name", name, str | Path | None, "a string")
+    _require("url", url, str | None, "a string")
     run = Run(
         clipper,
-        name=name or Path(sys.argv[0]).stem or "python",
+        name=str(name or Path(sys.argv[0]).stem or "python"),
         url=websocket_url(url or os.environ.get("CLIPCORE_URL") or DEFAULT_URL),
         token=header_token(token or os.environ.get("CLIPCORE_TOKEN")),
-        config=config or {},
+        config={} if config is None else _fields(config),
     )
     for earlier in list(_runs):
         earlier._give_way_to(run)
@@ -108,6 +113,19 @@ def connect(
     atexit.unregister(_end_all_at_exit)
     atexit.register(_end_all_at_exit)  # before whatever was there before
     return run
+
+
+def _require(argument: str, value: object, kind: type | UnionType, described: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{argument} must be {described}, got {value!r:.100}")
+
+
+def _fields(config: object) -> Mapping[str, Any]:
+    if isinstance(config, Mapping):
+        return config
+    if not hasattr(config, "__dict__"):
+        raise TypeError(f"config must be a mapping, or an object with attributes, got {config!r:.100}")
+    return vars(config)
 
 
 class Run:

@@ -1,5 +1,6 @@
 """A trainer and the wire: a scripted server sees what `connect` sends, and answers."""
 
+import argparse
 import gc
 import json
 import logging
@@ -13,6 +14,7 @@ import time
 import weakref
 from collections import deque
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -657,6 +659,31 @@ def test_finish_without_a_server_gives_up_in_time_and_says_what_was_lost(caplog)
     trainer.run.finish(timeout_s=0.3)
     assert time.monotonic() - started < 3
     assert "the last 5 steps" in caplog.text
+
+
+def test_what_a_script_has_at_hand_is_taken(server):
+    """The arguments of its command line, and a path as the name."""
+    arguments = argparse.Namespace(lr=0.1, data=Path("corpus"))
+    trainer = Trainer(server.url, name=Path("runs/first"), config=arguments)
+    (hello,) = server.wait_for("hello")
+    trainer.run.finish()
+    assert (hello["name"], hello["config"]) == ("runs/first", {"lr": 0.1, "data": "corpus"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"clipper": 3}, "clipper must be a clipcore.Clipper, got 3"),
+        ({"name": 3}, "name must be a string, got 3"),
+        ({"url": 3}, "url must be a string, got 3"),
+        ({"config": [3]}, r"config must be a mapping, or an object with attributes, got \[3\]"),
+    ],
+)
+def test_a_wrong_argument_is_named(wrong, said):
+    """With its value and what is allowed."""
+    clipper = clipcore.Clipper([torch.nn.Parameter(torch.zeros(1))])
+    with pytest.raises(TypeError, match=said):
+        clipcore.connect(**{"clipper": clipper, **wrong})
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8420", "ftp://x", "http://", "http://x:99999", "http://x:y"])
