@@ -55,3 +55,9 @@ def test_any_real_number_is_a_number(number):
 def test_an_integer_beyond_float64_is_infinite():
     """max_norm=10**400 bounds nothing."""
     assert Settings().patched({"max_norm": 10**400}).config["max_norm"] == math.inf
+
+
+def test_a_saved_knob_that_is_gone_is_named():
+    """Its value must not be lost without a word."""
+    with pytest.raises(ValueError, match=r"the state has a knob 'lr' \(=0.05\) that this Clipper lacks: declare it"):
+        Settings().restored("norm", "skip", {}, {"lr": 0.05})
