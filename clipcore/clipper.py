@@ -154,7 +154,7 @@ class Clipper:
             RuntimeError: `nonfinite` is "raise" and a gradient is not finite; gradients are unchanged. Or it is being
                 captured in a CUDA graph and cannot be.
             ValueError: gradients overlap partly or cannot be written in place.
-            TypeError: a gradient has a dtype or layout that cannot be clipped.
+            TypeError: a gradient has a dtype, layout or device that cannot be clipped.
         """
         if self._skipper:
             self._skipper.judge(None)  # the last verdict was on other gradients

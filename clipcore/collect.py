@@ -19,13 +19,15 @@ from clipcore.memory import find_overlap, has_memory, is_dense
 REAL = {torch.float32, torch.bfloat16, torch.float16, torch.float64}
 COMPLEX = {torch.complex64, torch.complex128}
 CPU = torch.device("cpu")
+WITHOUT_FLOAT64 = {"mps"}  # types of device; every norm is float64
 
 
 def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) -> Gradients | None:
     """The distinct gradients of the parameters, to be clipped in place; None when there are none.
 
     Raises:
-        TypeError: a gradient is neither real nor complex floating point, or has a layout that cannot be clipped.
+        TypeError: a gradient is neither real nor complex floating point, or has a layout or device that cannot be
+            clipped.
         ValueError: gradients overlap partly or cannot be written in place, or a parameter is no leaf and keeps none.
     """
     if (plain := _plain(parameters, gradients=True)) is not None:
@@ -76,6 +78,8 @@ def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> G
     `gather` finds out in C, for the devices that C does not see.
     """
     if {type(tensor) for tensor in tensors} != {Tensor} or len({tensor.device for tensor in tensors}) > 1:
+        return None
+    if tensors[0].device.type in WITHOUT_FLOAT64:
         return None
     dtypes = {tensor.dtype for tensor in tensors}
     if not dtypes <= REAL or {tensor.layout for tensor in tensors} != {torch.strided}:
@@ -153,6 +157,8 @@ def _readable(source: Tensor, what: str) -> Tensor:
         source = whole_sum(spread)._local_tensor
     if source.layout is torch.sparse_coo:
         source = source.detach().coalesce()._values()
+    if source.device.type in WITHOUT_FLOAT64:
+        raise TypeError(f"{what} is on {source.device}, which knows no float64: clipcore clips on the CPU and on CUDA")
     if source.layout is not torch.strided:
         raise TypeError(f"{what} has layout {source.layout}; strided and sparse COO can be clipped")
     if source.dtype not in REAL | COMPLEX:

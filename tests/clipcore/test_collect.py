@@ -151,6 +151,15 @@ def test_integers_are_refused():
         collect_tensors([torch.ones(3, dtype=torch.int64)])
 
 
+def test_a_device_without_float64_is_refused():
+    """Apple's GPUs; a fake tensor stands in for one there."""
+    with FakeTensorMode():
+        parameter = nn.Parameter(torch.ones(2, device="mps"))
+        parameter.grad = torch.ones(2, device="mps")
+        with pytest.raises(TypeError, match=r"number 0 is on mps:0, which knows no float64: .* on the CPU and on CUDA"):
+            clipcore.clip_grad_norm_([parameter], 1.0)
+
+
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
 def test_other_sparse_layouts_are_refused():
     """Naming those that can be clipped."""
