@@ -245,13 +245,17 @@ class Clipper:
         return step, settings, rule
 
     def _obey(self, step: int) -> None:
-        """Put the waiting patches into force; a rule whose operations they change starts anew."""
+        """Put the waiting patches into force; a rule whose operations they change gives way to another."""
         before = self._controls.settings
         for settings in self._controls.obey(step):
-            if settings.structure != before.structure:
+            former, values = self._rule, settings.values[settings.mode]
+            if former is not None and settings.structure == before.structure:
+                former.set(values)
+            elif former is not None:
                 self._rule = None
-            elif self._rule is not None:
-                self._rule.set(settings.values[settings.mode])
+                if settings.mode == before.mode:
+                    self._rule = RULES[settings.mode](values, len(self.names), former.device)
+                    self._rule.succeed(former)
             before = settings
 
     def _clip_(self, gradients: Gradients) -> Outcome:

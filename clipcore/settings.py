@@ -39,7 +39,7 @@ class Settings:
 
     @property
     def structure(self) -> tuple[object, ...]:
-        """Mode and structural parameters: while these stay, a rule goes on with its statistics."""
+        """Mode and structural parameters: while these stay, it is the same rule."""
         values = self.values[self.mode]
         return self.mode, *(values[p.name] for p in RULES[self.mode].parameters if p.structural)
 

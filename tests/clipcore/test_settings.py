@@ -23,8 +23,8 @@ def test_a_mode_without_parameters_says_so():
         Settings().patched({"mode": "off", "max_norm": 1.0})
 
 
-def test_structure_is_what_statistics_depend_on():
-    """A rule with another window starts anew; another percentile is the same rule."""
+def test_structure_is_what_makes_another_rule():
+    """Another window does; another percentile is the same rule."""
     settings = Settings().patched({"mode": "autoclip"})
     assert settings.structure == settings.patched({"percentile": 50}).structure
     assert settings.structure != settings.patched({"window": 50}).structure
