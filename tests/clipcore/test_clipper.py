@@ -139,6 +139,7 @@ class TestStats:
         """A no-op with a whole record."""
         stats = Clipper([nn.Parameter(torch.zeros(2))], "value").clip_()
         assert (stats.norm, stats.clipped_norm, stats.coef, stats.clamped, stats.skipped) == (0, 0, 1, 0, 0)
+        assert stats.threshold.isnan()
         assert stats.first_nonfinite is None
         assert stats.layers.tolist() == [[0.0], [1.0], [0.0]]
 
