@@ -63,7 +63,7 @@ def clip_grad_norm_(
     norm_type = _number("norm_type", norm_type, "or 'inf'")
     gradients = collect(listed(parameters))
     if gradients is None:
-        return torch.tensor(0.0)
+        return torch.zeros((), dtype=torch.float32)
     norms = gradients.measure(norm_type).norm
     total = combine(norms, norm_type)
     if error_if_nonfinite:
@@ -139,7 +139,7 @@ def get_total_norm(
     norm_type = _number("norm_type", norm_type, "or 'inf'")
     gradients = collect_tensors([tensors] if isinstance(tensors, Tensor) else list(tensors))
     if gradients is None:
-        return torch.tensor(0.0)
+        return torch.zeros((), dtype=torch.float32)
     total = combine(gradients.measure(norm_type).norm, norm_type)
     if error_if_nonfinite:
         _require_finite(total, norm_type)
