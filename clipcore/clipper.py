@@ -18,11 +18,10 @@ from clipcore.lockstep import Lockstep
 from clipcore.model import Model, Parameters
 from clipcore.notices import Notices
 from clipcore.rules import RULES, Rule
-from clipcore.settings import Settings
-from clipcore.settings import Update as Update
+from clipcore.settings import Settings, Update
 from clipcore.skip import StepSkipper
 from clipcore.stats import ClipStats
-from clipcore.step import Outcome, clip_
+from clipcore.step import Outcome, take_step
 from clipcore.table import numbers_of, numbers_of_nothing
 from clipcore.untraced import untraced
 
@@ -260,7 +259,7 @@ class Clipper:
 
     def _clip_(self, gradients: Gradients) -> Outcome:
         nonfinite = self._controls.settings.nonfinite
-        outcome = clip_(self._model, gradients, self._ready_rule(gradients.device), nonfinite)
+        outcome = take_step(self._model, gradients, self._ready_rule(gradients.device), nonfinite)
         if self._skipper and nonfinite == "skip":
             self._skipper.judge(outcome.skipped)
         return outcome
@@ -303,13 +302,11 @@ class Clipper:
 
 
 def _require_hooks(optimizer: torch.optim.Optimizer | None) -> None:
-    try:
-        if optimizer is not None:
-            optimizer.register_step_pre_hook(lambda *_: None).remove()
-    except AttributeError:
+    # a wrapper such as accelerate's inherits `register_step_pre_hook`, but not the place that it needs
+    if not (optimizer is None or hasattr(optimizer, "_optimizer_step_pre_hooks")):
         raise TypeError(
             f"optimizer must be a torch.optim.Optimizer, or the one inside if it is wrapped, got {optimizer!r}"
-        ) from None
+        )
 
 
 def _capturing(gradients: Gradients) -> bool:
