@@ -18,12 +18,12 @@ from clipcore.lockstep import Lockstep
 from clipcore.model import Model, Parameters
 from clipcore.notices import Notices
 from clipcore.rules import RULES, Rule
-from clipcore.settings import Settings
-from clipcore.settings import Update as Update
+from clipcore.settings import Settings, Update
 from clipcore.skip import StepSkipper
 from clipcore.stats import ClipStats
-from clipcore.step import Outcome, clip_
+from clipcore.step import Outcome, take_step
 from clipcore.table import numbers_of, numbers_of_nothing
+from clipcore.untraced import untraced
 
 #: What a saved Clipper consists of.
 STATE = frozenset({"step", "mode", "nonfinite", "values", "knobs", "rule"})
@@ -142,6 +142,7 @@ class Clipper:
         self._notices.before_update()
         return self._controls.submit(patch)
 
+    @untraced
     def clip_(self) -> ClipStats:
         """Clip all gradients in place: after backward (and `scaler.unscale_`), before `optimizer.step()`.
 
@@ -152,7 +153,7 @@ class Clipper:
             RuntimeError: `nonfinite` is "raise" and a gradient is not finite; gradients are unchanged. Or it is being
                 captured in a CUDA graph and cannot be.
             ValueError: gradients overlap partly or cannot be written in place.
-            TypeError: a gradient has a dtype or layout that cannot be clipped.
+            TypeError: a gradient has a dtype, layout or device that cannot be clipped.
         """
         if self._skipper:
             self._skipper.judge(None)  # the last verdict was on other gradients
@@ -169,6 +170,7 @@ class Clipper:
             self._notices.after_clip(sample)
             return self._record(outcome, gradients, exponents)
 
+    @untraced
     def sync_params(self) -> ClipStats | None:
         """Copy waiting patches to the device now: before each replay of a CUDA graph that captured `clip_()`.
 
@@ -199,18 +201,30 @@ class Clipper:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`; patches that still wait are forgotten.
 
-        Where there is a `group`, all of its ranks load, between the same two calls of `clip_()`.
+        Where there is a `group`, all of its ranks load, between the same two calls of `clip_()`. A captured CUDA graph
+        goes on from the state too.
 
         Raises:
             ValueError: the state holds values that are not allowed, or statistics of another number of parameters, or
-                is not the state of a Clipper; nothing changes.
+                is not the state of a Clipper, or a captured CUDA graph cannot follow it; nothing changes.
         """
         try:
             step, settings, rule = self._saved(state)
         except (AttributeError, KeyError, TypeError) as error:  # a part is of another kind altogether
             raise ValueError(f"state must be what Clipper.state_dict() returned, got {state!r:.200}") from error
+        captured = self._rule if self._controls.frozen else None
+        if captured is not None and settings.program != self._controls.settings.program:
+            raise ValueError(
+                f"clip_() is captured in a CUDA graph with {self.config}, which cannot follow a state with "
+                f"{settings.config}: call clip_() once outside the graph, load, and capture anew"
+            )
         self._controls.restore(settings)
-        self._step, self._rule = step, rule
+        self._step = step
+        if captured is None:
+            self._rule = rule
+            return
+        captured.set(settings.values[settings.mode])  # where the graph reads them
+        captured.load_state_dict(rule.state)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -230,18 +244,22 @@ class Clipper:
         return step, settings, rule
 
     def _obey(self, step: int) -> None:
-        """Put the waiting patches into force; a rule whose operations they change starts anew."""
+        """Put the waiting patches into force; a rule whose operations they change gives way to another."""
         before = self._controls.settings
         for settings in self._controls.obey(step):
-            if settings.structure != before.structure:
+            former, values = self._rule, settings.values[settings.mode]
+            if former is not None and settings.structure == before.structure:
+                former.set(values)
+            elif former is not None:
                 self._rule = None
-            elif self._rule is not None:
-                self._rule.set(settings.values[settings.mode])
+                if settings.mode == before.mode:
+                    self._rule = RULES[settings.mode](values, len(self.names), former.device)
+                    self._rule.succeed(former)
             before = settings
 
     def _clip_(self, gradients: Gradients) -> Outcome:
         nonfinite = self._controls.settings.nonfinite
-        outcome = clip_(self._model, gradients, self._ready_rule(gradients.device), nonfinite)
+        outcome = take_step(self._model, gradients, self._ready_rule(gradients.device), nonfinite)
         if self._skipper and nonfinite == "skip":
             self._skipper.judge(outcome.skipped)
         return outcome
@@ -257,8 +275,8 @@ class Clipper:
                 f"a CUDA graph cannot capture clip_() with {self.config}: nonfinite='raise', nonfinite='skip' with an "
                 "optimizer that is not fused, and autoclip with window=0 need the host at every step"
             )
+        self._controls.freeze()
         self._captured = self._record(self._clip_(gradients), gradients, None)
-        self._controls.frozen = True
         return self._captured
 
     def _release(self) -> None:
@@ -284,13 +302,11 @@ class Clipper:
 
 
 def _require_hooks(optimizer: torch.optim.Optimizer | None) -> None:
-    try:
-        if optimizer is not None:
-            optimizer.register_step_pre_hook(lambda *_: None).remove()
-    except AttributeError:
+    # a wrapper such as accelerate's inherits `register_step_pre_hook`, but not the place that it needs
+    if not (optimizer is None or hasattr(optimizer, "_optimizer_step_pre_hooks")):
         raise TypeError(
             f"optimizer must be a torch.optim.Optimizer, or the one inside if it is wrapped, got {optimizer!r}"
-        ) from None
+        )
 
 
 def _capturing(gradients: Gradients) -> bool:

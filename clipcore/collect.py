@@ -14,18 +14,20 @@ from clipcore.distributed import Shards, as_dtensor, whole_sum
 from clipcore.gradients import Gradients, Group
 from clipcore.inplace import refuse_unwritable
 from clipcore.kernels import Kernels, choose, eager, gather
-from clipcore.memory import find_overlap
+from clipcore.memory import find_overlap, has_memory, is_dense
 
 REAL = {torch.float32, torch.bfloat16, torch.float16, torch.float64}
 COMPLEX = {torch.complex64, torch.complex128}
 CPU = torch.device("cpu")
+WITHOUT_FLOAT64 = {"mps"}  # types of device; every norm is float64
 
 
 def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) -> Gradients | None:
     """The distinct gradients of the parameters, to be clipped in place; None when there are none.
 
     Raises:
-        TypeError: a gradient is neither real nor complex floating point, or has a layout that cannot be clipped.
+        TypeError: a gradient is neither real nor complex floating point, or has a layout or device that cannot be
+            clipped.
         ValueError: gradients overlap partly or cannot be written in place, or a parameter is no leaf and keeps none.
     """
     if (plain := _plain(parameters, gradients=True)) is not None:
@@ -71,15 +73,20 @@ def _require_tensors(argument: str, values: Sequence[object]) -> None:
 def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> Gradients | None:
     """The tensors as one group, if every one is ordinary; None when one needs a closer look.
 
-    Ordinary: no subclass, strided and contiguous, real, writable, on the same device, and no two share memory. That is
-    every step of most models, so each attribute is read of all tensors at once, which is several times faster.
+    Ordinary: no subclass, strided and dense, real, writable, on the same device, and no two share memory. That is every
+    step of most models, so each attribute is read of all tensors at once, which is several times faster. It is what
+    `gather` finds out in C, for the devices that C does not see.
     """
     if {type(tensor) for tensor in tensors} != {Tensor} or len({tensor.device for tensor in tensors}) > 1:
+        return None
+    if tensors[0].device.type in WITHOUT_FLOAT64:
         return None
     dtypes = {tensor.dtype for tensor in tensors}
     if not dtypes <= REAL or {tensor.layout for tensor in tensors} != {torch.strided}:
         return None
-    if not all(map(Tensor.is_contiguous, tensors)) or any(map(Tensor.is_inference, tensors)):
+    if not (all(map(Tensor.is_contiguous, tensors)) or all(map(is_dense, tensors))):
+        return None
+    if any(map(Tensor.is_inference, tensors)):
         return None
     starts = list(map(Tensor.data_ptr, tensors))
     ends = sorted(map(operator.add, starts, [tensor.nbytes for tensor in tensors]))
@@ -150,6 +157,8 @@ def _readable(source: Tensor, what: str) -> Tensor:
         source = whole_sum(spread)._local_tensor
     if source.layout is torch.sparse_coo:
         source = source.detach().coalesce()._values()
+    if source.device.type in WITHOUT_FLOAT64:
+        raise TypeError(f"{what} is on {source.device}, which knows no float64: clipcore clips on the CPU and on CUDA")
     if source.layout is not torch.strided:
         raise TypeError(f"{what} has layout {source.layout}; strided and sparse COO can be clipped")
     if source.dtype not in REAL | COMPLEX:
@@ -175,8 +184,7 @@ def _distinct(
         return None
     unique: dict[tuple[object, ...], int] = {}
     for position, tensor in enumerate(found):
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (id(tensor),)
-        unique.setdefault(key, position)
+        unique.setdefault(_place(tensor), position)
     tensors, first_owners = [found[p] for p in unique.values()], [owners[p] for p in unique.values()]
     double = any(tensor.dtype in (torch.float64, torch.complex128) for tensor in tensors)
     shards = Shards([sources[p] for p in unique.values()], tensors)
@@ -185,14 +193,22 @@ def _distinct(
     )
 
 
+def _place(tensor: Tensor) -> tuple[object, ...]:
+    """What two tensors have in common that are one piece of memory."""
+    if tensor.numel() == 0 or not has_memory(tensor):
+        return (id(tensor),)
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+
+
 def _groups(tensors: Sequence[Tensor]) -> list[Group]:
-    """By device; complex tensors apart, which only the eager kernels take."""
+    """By device; complex tensors and those without memory apart, which only the eager kernels take."""
     positions: dict[tuple[torch.device, bool], list[int]] = {}
     for position, tensor in enumerate(tensors):
-        positions.setdefault((tensor.device, tensor.is_complex()), []).append(position)
+        odd = tensor.is_complex() or not has_memory(tensor)
+        positions.setdefault((tensor.device, odd), []).append(position)
     return [
-        Group(eager if is_complex else choose(device).kernels, device, [tensors[p] for p in chosen], chosen)
-        for (device, is_complex), chosen in positions.items()
+        Group(eager if odd else choose(device).kernels, device, [tensors[p] for p in chosen], chosen)
+        for (device, odd), chosen in positions.items()
     ]
 
 

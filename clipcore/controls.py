@@ -73,10 +73,20 @@ class Controls:
             self.settings = self._newest = settings
             self._waiting.clear()
 
+    def freeze(self) -> None:
+        """Let only numbers change from now on; raises RuntimeError when a patch that waits changes more."""
+        with self._lock:
+            if self._newest.program != self.settings.program:
+                raise RuntimeError(
+                    f"a CUDA graph cannot capture clip_() with {self.settings.config} while {self._newest.config} "
+                    "waits to be obeyed: call clip_() once outside the graph first"
+                )
+            self.frozen = True
+
     def _patched(self, settings: Settings, patch: dict[str, Any]) -> Settings:
         patched = settings.patched(patch)
         for pattern in patched.config.get("exclude", ()):
-            if not self._model.matching(pattern):
+            if not self._model.matching([pattern]):
                 raise ValueError(f"exclude has {pattern!r}, which is the name of no parameter; see `clipper.names`")
         return patched
 

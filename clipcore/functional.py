@@ -34,7 +34,7 @@ def clip_grad_norm_(
     gradient is coalesced and its values count.
 
     Args:
-        parameters: tensors whose `.grad` is clipped; any shapes, strides, devices and floating or complex dtypes.
+        parameters: tensors whose `.grad` is clipped; any shapes, strides, float or complex dtypes, on CPU or CUDA.
         max_norm: upper bound on the joint norm, in gradient units, >= 0; inf measures only.
         norm_type: p of the p-norm, inf included.
         error_if_nonfinite: raise instead of clipping by a NaN or infinite norm; needs to read the norm, which syncs.
@@ -46,7 +46,7 @@ def clip_grad_norm_(
 
     Raises:
         ValueError: `max_norm` is negative or NaN, or gradients overlap partly or cannot be written in place.
-        TypeError: a gradient has a dtype or layout that cannot be clipped, or an argument is no number.
+        TypeError: a gradient has a dtype, layout or device that cannot be clipped, or an argument is no number.
         RuntimeError: the norm is not finite and `error_if_nonfinite` is set; gradients are unchanged.
 
     Example:
@@ -63,7 +63,7 @@ def clip_grad_norm_(
     norm_type = _number("norm_type", norm_type, "or 'inf'")
     gradients = collect(listed(parameters))
     if gradients is None:
-        return torch.tensor(0.0)
+        return torch.zeros((), dtype=torch.float32)
     norms = gradients.measure(norm_type).norm
     total = combine(norms, norm_type)
     if error_if_nonfinite:
@@ -83,7 +83,7 @@ def clip_grad_value_(
     NaN stays NaN, and infinities become +-clip_value. A complex element keeps its direction and is clamped in modulus.
 
     Args:
-        parameters: tensors whose `.grad` is clamped; any shapes, strides, devices and floating or complex dtypes.
+        parameters: tensors whose `.grad` is clamped; any shapes, strides, float or complex dtypes, on CPU or CUDA.
         clip_value: largest magnitude an element may keep, in gradient units, >= 0; inf changes nothing.
         foreach: accepted for torch's sake; every value does the same.
 
@@ -92,7 +92,7 @@ def clip_grad_value_(
 
     Raises:
         ValueError: `clip_value` is negative or NaN, or gradients overlap partly or cannot be written in place.
-        TypeError: a gradient has a dtype or layout that cannot be clipped, or an argument is no number.
+        TypeError: a gradient has a dtype, layout or device that cannot be clipped, or an argument is no number.
 
     Example:
         >>> w = torch.nn.Parameter(torch.zeros(3))
@@ -130,7 +130,7 @@ def get_total_norm(
 
     Raises:
         RuntimeError: the norm is not finite and `error_if_nonfinite` is set.
-        TypeError: a tensor has a dtype or layout that cannot be measured, or `norm_type` is no number.
+        TypeError: a tensor has a dtype, layout or device that cannot be measured, or `norm_type` is no number.
 
     Example:
         >>> get_total_norm([torch.tensor([3.0]), torch.tensor([4.0])])
@@ -139,7 +139,7 @@ def get_total_norm(
     norm_type = _number("norm_type", norm_type, "or 'inf'")
     gradients = collect_tensors([tensors] if isinstance(tensors, Tensor) else list(tensors))
     if gradients is None:
-        return torch.tensor(0.0)
+        return torch.zeros((), dtype=torch.float32)
     total = combine(gradients.measure(norm_type).norm, norm_type)
     if error_if_nonfinite:
         _require_finite(total, norm_type)
@@ -156,14 +156,14 @@ def clip_grads_with_norm_(
     """Scale gradients in place by min(1, max_norm / (total_norm + 1e-6)), for a norm that is already known.
 
     Args:
-        parameters: tensors whose `.grad` is clipped; any shapes, strides, devices and floating or complex dtypes.
+        parameters: tensors whose `.grad` is clipped; any shapes, strides, float or complex dtypes, on CPU or CUDA.
         max_norm: upper bound on the joint norm, in gradient units, >= 0; inf changes nothing.
         total_norm: 0-d, what `get_total_norm` returned for the gradients.
         foreach: accepted for torch's sake; every value does the same.
 
     Raises:
         ValueError: `max_norm` is negative or NaN, or gradients overlap partly or cannot be written in place.
-        TypeError: a gradient has a dtype or layout that cannot be clipped, or an argument is no number.
+        TypeError: a gradient has a dtype, layout or device that cannot be clipped, or an argument is no number.
 
     Example:
         >>> w = torch.nn.Parameter(torch.zeros(2))

@@ -95,9 +95,13 @@ class Link(threading.Thread):
         self._complaint = ""
         self._layers: Message | None = None  # the newest that wait to be sent
 
-    def close(self, timeout_s: float) -> bool:
-        """Deliver what is left, then end; False when the server has not acknowledged all of it in `timeout_s`."""
+    def end(self) -> None:
+        """Deliver what is left, then end; nobody waits."""
         self._closing.set()
+
+    def close(self, timeout_s: float) -> bool:
+        """The same, but give up after `timeout_s`; False when the server has not acknowledged all of it by then."""
+        self.end()
         self.join(timeout_s)
         self._abandoned.set()
         return self._outbox.empty

@@ -1,6 +1,7 @@
 """Where tensors lie in memory: dense or not, shared or not. Nothing here reads an element."""
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -35,6 +36,16 @@ def is_expanded(tensor: Tensor) -> bool:
     )
 
 
+def has_memory(tensor: Tensor) -> bool:
+    """Whether the elements are anywhere: a tensor on device meta has none, and a fake one says that it is elsewhere.
+
+    >>> has_memory(torch.zeros(1)), has_memory(torch.zeros(1, device="meta"))
+    (True, False)
+    """
+    module = sys.modules.get("torch._subclasses.fake_tensor")  # before somebody imported it there was no fake tensor
+    return not (tensor.is_meta or (module is not None and isinstance(tensor, module.FakeTensor)))
+
+
 def span_bytes(tensor: Tensor) -> int:
     """Bytes from the first element's address to the end of the last element's; 0 for an empty tensor."""
     if tensor.numel() == 0:
@@ -55,7 +66,7 @@ def find_overlap(tensors: Sequence[Tensor]) -> tuple[int, int] | None:
     stretches = sorted(
         (tensor.data_ptr(), tensor.data_ptr() + span_bytes(tensor), position)
         for position, tensor in enumerate(tensors)
-        if tensor.numel()
+        if tensor.numel() and has_memory(tensor)
     )
     for cluster in _clusters(stretches):
         if len(cluster) > 1 and (pair := _sharing(tensors, cluster)):

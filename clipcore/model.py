@@ -1,5 +1,6 @@
 """Whose gradients are clipped."""
 
+import re
 import types
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from clipcore.notices import tell
+
+# How torch's wrappers call the module inside; what is called `module` may also be a user's.
+_WRAPPER = re.compile(r"(?<![^.])(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.")
 
 Parameters = nn.Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
 
@@ -24,6 +28,9 @@ class Model:
     @classmethod
     def of(cls, parameters: Parameters) -> Self:
         """The parameters of a module, or tensors (which get numbers as names), or (name, tensor) pairs.
+
+        What wraps a module is no part of the names: they are those that it has without DistributedDataParallel,
+        `torch.compile` or checkpointing.
 
         Raises:
             TypeError: something else.
@@ -41,9 +48,9 @@ class Model:
                 named[name] = tensor
         return cls(tuple(named), list(named.values()))
 
-    def matching(self, pattern: str) -> tuple[str, ...]:
-        """The names that a shell-style pattern fits; a name fits itself."""
-        return _matching(self.names, pattern)
+    def matching(self, patterns: Iterable[str]) -> frozenset[str]:
+        """The names that one of the shell-style patterns fits; a name fits itself."""
+        return _matching(self.names, tuple(patterns))
 
 
 def listed(parameters: Tensor | Iterable[Any]) -> list[Any]:
@@ -59,18 +66,25 @@ def listed(parameters: Tensor | Iterable[Any]) -> list[Any]:
     return found
 
 
-@lru_cache(maxsize=64)  # a mode asks at every step
-def _matching(names: tuple[str, ...], pattern: str) -> tuple[str, ...]:
-    return tuple(name for name in names if name == pattern or fnmatchcase(name, pattern))
+@lru_cache(maxsize=64)  # a mode asks at every step, for all of its patterns
+def _matching(names: tuple[str, ...], patterns: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name for name in names for pattern in patterns if name == pattern or fnmatchcase(name, pattern))
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside of those that only pass on to it."""
+    while isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel) or "_orig_mod" in model._modules:
+        model = model.get_submodule("_orig_mod" if "_orig_mod" in model._modules else "module")
+    return model
 
 
 def _pairs(parameters: Parameters) -> Iterable[tuple[str, Tensor]]:
     if isinstance(parameters, nn.Module):
-        yield from parameters.named_parameters()
+        yield from ((_WRAPPER.sub("", name), tensor) for name, tensor in _unwrapped(parameters).named_parameters())
         return
     for number, parameter in enumerate(listed(parameters) if isinstance(parameters, Iterable) else [parameters]):
         match parameter if isinstance(parameter, tuple) else (str(number), parameter):
             case (str() as name, Tensor() as tensor):
-                yield name, tensor
+                yield _WRAPPER.sub("", name), tensor
             case _:
                 raise TypeError(f"`parameters` must be a module, tensors or (name, tensor) pairs, got {parameter!r}")

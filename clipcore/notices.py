@@ -1,9 +1,9 @@
 """Mistakes in the training loop that are easy to make and hard to see: each is named once, with the fix."""
 
+import itertools
 import sys
 import threading
 import warnings
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +12,13 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.amp.grad_scaler import OptState
 
-from clipcore.skip import weakly
+from clipcore.coverage import coverage_of
+from clipcore.skip import hook
 
 WITNESSES = 16  # gradients looked at to tell whether a backward ran
+
+# A gradient is known again by an attribute: `module.to` cannot swap a tensor that has a weak reference.
+_marks = itertools.count(1)
 
 
 class ClipWarning(UserWarning):
@@ -46,9 +50,11 @@ class Notices:
         self._clipped_since_step = False
         self._trained = _sample([parameter for parameter in parameters if parameter.requires_grad])
         self._trained_versions: list[int] = []
-        self._witnesses: list[tuple[weakref.ref[Tensor], int]] = []
+        self._witnesses: list[int] = []  # their versions
+        self._mark = 0
         if optimizer is not None:
-            optimizer.register_step_post_hook(weakly(self._after_step))  # a closure clips during the step
+            hook(optimizer, optimizer.register_step_post_hook, self._after_step)  # a closure clips during the step
+            coverage_of(optimizer).add(self, parameters)
 
     def before_update(self) -> None:
         """Look at who will obey a patch: a script may patch all ranks alike, another thread steers this one only."""
@@ -77,15 +83,24 @@ class Notices:
         """Remember how the gradients were left."""
         self._clipped_since_step = True
         self._trained_versions = [parameter._version for parameter in self._trained]
-        self._witnesses = [(weakref.ref(tensor), tensor._version) for tensor in sample]
+        self._witnesses = [tensor._version for tensor in sample]
+        self._mark = mark = next(_marks)
+        for tensor in sample:
+            tensor._clipcore_mark = mark  # type: ignore[attr-defined]
 
-    def _after_step(self, *_: Any) -> None:
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if not self._clipped_since_step:
             self._say(
                 "optimizer.step() ran without clip_() since the step before, so it used gradients that were not "
                 "clipped: call clip_() after backward and before optimizer.step()"
             )
         self._clipped_since_step = False
+        if gaps := coverage_of(optimizer).gaps(optimizer):
+            self._say(
+                "the optimizer updates parameters that no Clipper of it knows, so their gradients are not clipped; "
+                f"the first of {len(gaps)} is {gaps[0]}: give the Clipper all that the optimizer updates, or the rest "
+                "a Clipper of its own"
+            )
 
     def _look_for_missing(self, gradients: Sequence[Tensor]) -> None:
         if not gradients:
@@ -115,10 +130,10 @@ class Notices:
         """
         if self._trained_versions != [parameter._version for parameter in self._trained]:
             return
-        witnesses = self._witnesses
-        if len(sample) != len(witnesses) or any(w() is not t for (w, _), t in zip(witnesses, sample, strict=True)):
+        marks = [getattr(tensor, "_clipcore_mark", 0) for tensor in sample]
+        if marks != [self._mark] * len(self._witnesses):
             return
-        since = {tensor._version - version for (_, version), tensor in zip(witnesses, sample, strict=True)}
+        since = {tensor._version - version for version, tensor in zip(self._witnesses, sample, strict=True)}
         if since == {0}:
             self._say("clip_() ran twice on the gradients of one backward: call it once, before optimizer.step()")
         elif since == {1} and self._optimizer is not None:  # zero_grad(set_to_none=False) and backward are two

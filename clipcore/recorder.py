@@ -82,7 +82,8 @@ class Recorder:
         exponents = _host_copy(stats.exponents) if layers and stats.exponents is not None else None
         copies = {name: _host_copy(value) if isinstance(value, Tensor) else value for name, value in logged.items()}
         devices = {source.device for source in (stats.numbers, *logged.values()) if isinstance(source, Tensor)}
-        self._waiting.append(_Pending(stats, numbers, table, exponents, copies, _events(devices)))
+        kept = stats.step, stats.time, stats.mode
+        self._waiting.append(_Pending(*kept, numbers, table, exponents, copies, _events(devices)))
 
     def take(self) -> list[Record]:
         """The records that have arrived since, in the order of `push`; on one other thread. Never waits."""
@@ -102,9 +103,11 @@ class Recorder:
 
 
 class _Pending(NamedTuple):
-    """A step whose host copies may still be on their way."""
+    """A step whose host copies may still be on their way; nothing else of it is kept."""
 
-    stats: ClipStats
+    step: int
+    time: float
+    mode: str
     numbers: Tensor
     layers: Tensor | None
     exponents: Tensor | None
@@ -122,7 +125,7 @@ class _Pending(NamedTuple):
             norm, coef, clamped = self.layers.tolist()
             layers = (norm, coef, clamped)
         exponents = None if self.exponents is None else self.exponents.tolist()
-        return Record(self.stats.step, self.stats.time, self.stats.mode, values, layers, exponents)
+        return Record(self.step, self.time, self.mode, values, layers, exponents)
 
 
 def _number(name: str, value: object) -> float | Tensor:

@@ -18,9 +18,10 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import TracebackType, UnionType
 from typing import Any, Literal, Self, get_args
 from weakref import WeakSet
 
@@ -58,43 +59,73 @@ MAX_SENTENCES = 100
 _METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,63}")
 _RESERVED = frozenset({"seq", "step", "time", "mode", *COLUMNS})
 
+EXIT_TIMEOUT_S = 5.0
+
 End = Literal["finished", "stopped", "failed"]
+
+#: How a run ends whose Clipper is gone: nothing tells whether the training came to its end.
+LET_GO: tuple[End, str] = ("stopped", "the script let its Clipper go without run.finish()")
 
 
 def connect(
     clipper: Clipper,
-    name: str | None = None,
+    name: str | Path | None = None,
     url: str | None = None,
     token: str | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | Any | None = None,
 ) -> "Run":
     """Show a clipper's steps on a clipcore server, and let the server's page steer it.
 
     Returns at once, whether the server is there or not: steps are kept, in memory and then in a temporary file of at
-    most 1 GiB, and sent when it answers.
+    most 1 GiB, and sent when it answers. A run that the same Clipper has had until then ends as "stopped".
 
     Args:
         clipper: whose steps are logged and whose configuration the page may change.
         name: what the page calls the run; the script's file name when not given.
         url: the server, `http(s)://host:port[/path]`; else the environment's CLIPCORE_URL, else http://127.0.0.1:8420.
         token: the server's token if it asks for one; else the environment's CLIPCORE_TOKEN.
-        config: what to remember with the run; values that JSON does not know are kept as their `str`. What does not fit
-            into 64 KiB is left out, the largest values first, and the log says so.
+        config: what to remember with the run: a mapping, or an object with attributes such as an argparse.Namespace;
+            values that JSON does not know are kept as their `str`. What does not fit into 64 KiB is left out, the
+            largest values first, and the log says so.
 
     Returns:
         The run: a context manager that ends as "finished", or as "failed" with the traceback. Without `with` it ends
         alike when the script does, except after `sys.exit`, which then counts as "finished": nothing tells its code.
+        It does not keep the Clipper alive, and ends as "stopped" once that is gone.
 
     Raises:
         ValueError: `url` is not an http or https URL, or `token` is not printable ASCII.
+        TypeError: an argument is of another kind.
     """
-    return Run(
+    _require("clipper", clipper, Clipper, "a clipcore.Clipper")
+    _require("name", name, str | Path | None, "a string")
+    _require("url", url, str | None, "a string")
+    run = Run(
         clipper,
-        name=name or Path(sys.argv[0]).stem or "python",
+        name=str(name or Path(sys.argv[0]).stem or "python"),
         url=websocket_url(url or os.environ.get("CLIPCORE_URL") or DEFAULT_URL),
         token=header_token(token or os.environ.get("CLIPCORE_TOKEN")),
-        config=config or {},
+        config={} if config is None else _fields(config),
     )
+    for earlier in list(_runs):
+        earlier._give_way_to(run)
+    _runs.add(run)
+    atexit.unregister(_end_all_at_exit)
+    atexit.register(_end_all_at_exit)  # before whatever was there before
+    return run
+
+
+def _require(argument: str, value: object, kind: type | UnionType, described: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{argument} must be {described}, got {value!r:.100}")
+
+
+def _fields(config: object) -> Mapping[str, Any]:
+    if isinstance(config, Mapping):
+        return config
+    if not hasattr(config, "__dict__"):
+        raise TypeError(f"config must be a mapping, or an object with attributes, got {config!r:.100}")
+    return vars(config)
 
 
 class Run:
@@ -108,10 +139,12 @@ class Run:
 
     def __init__(self, clipper: Clipper, *, name: str, url: str, token: str | None, config: Mapping[str, Any]) -> None:
         self.id = os.environ.get("CLIPCORE_RUN_ID") or uuid.uuid4().hex[:12]
-        self._clipper = clipper
+        self._clipper: Callable[[], Clipper | None] = weakref.ref(clipper)
+        self._left: tuple[End, str] | None = None
         self._name = name[:MAX_NAME]
         self._said: set[str] = set()
         self._config = self._fitting("config", {str(key): value for key, value in config.items()})
+        self._introduction = self._introduce(clipper)
         self._started = time.time()
         self._recorder = Recorder()
         self._collecting = threading.Lock()  # the recorder has one reader at a time
@@ -121,11 +154,10 @@ class Run:
         self._known_metrics: set[str] = set()
         self._step = 0
         self._layers_due = 0.0
+        self._unended = threading.Lock()  # taken by whoever ends the run
         self._over = ""  # since when nothing is recorded any more
         self._link = Link(url, token, self._outbox, hello=self._hello, collect=self._collect, receive=self._receive)
         self._link.start()
-        atexit.register(self._finish_at_exit)
-        _runs.add(self)
 
     def log(self, stats: ClipStats, /, **metrics: float | Tensor) -> None:
         """Record one step: what `clip_()` returned and any numbers of your own, such as `loss` and `lr`.
@@ -159,6 +191,10 @@ class Run:
             self._tell_state()
         return self._gate.pass_()
 
+    def unless_finished(self, state: End, reason: str) -> None:
+        """End like this when the script ends, or lets the Clipper go, without `finish` and without an exception."""
+        self._left = state, reason
+
     def stop(self) -> None:
         """Let `proceed()` return False from now on, also where it waits; a signal handler may call this."""
         self._gate.open()
@@ -178,15 +214,25 @@ class Run:
             raise ValueError(f"state must be one of {', '.join(get_args(End))}, got {state!r}")
         if self._over:
             return
-        self._over = "after run.finish"
         deadline = time.monotonic() + timeout_s
-        atexit.unregister(self._finish_at_exit)
+        self._end("after run.finish", state, reason, timeout_s)
+        self._deliver(max(0.0, deadline - time.monotonic()))
+
+    def _end(self, over: str, state: End | None, reason: str, timeout_s: float) -> None:
+        """Take no more steps, and let the link deliver what there is."""
+        if not self._unended.acquire(blocking=False):  # another thread was first
+            return
+        self._over = over
         state = state or ("stopped" if self._gate.stopping else "finished")
         self._gate.open()
         with self._collecting:
             self._outbox.add_rows(self._recorder.flush(timeout_s))
         self._outbox.add_note("finish", time=time.time(), state=state, reason=reason[-MAX_TEXT:])
-        if not self._link.close(max(0.0, deadline - time.monotonic())):
+        self._link.end()
+
+    def _deliver(self, timeout_s: float) -> None:
+        _runs.discard(self)
+        if not self._link.close(timeout_s):
             rows = self._outbox.pending_rows
             log.warning("run %s: the server did not take %s", self.id, f"the last {rows} steps" if rows else "its end")
 
@@ -208,7 +254,19 @@ class Run:
 
     def _finish_at_exit(self) -> None:
         """The script ended without `finish`: an exception that nothing caught means failed."""
-        self._finish_after(getattr(sys, "last_value", None))
+        error = getattr(sys, "last_value", None)
+        if self._over:
+            self._deliver(EXIT_TIMEOUT_S)
+        elif error is None and self._left is not None:
+            self.finish(*self._left)
+        else:
+            self._finish_after(error)
+
+    def _give_way_to(self, other: "Run") -> None:
+        """Let the link's thread end this run if the other one has its Clipper now."""
+        if self._clipper() is other._clipper():
+            self._left = "stopped", "its Clipper was given to another run"
+            self._clipper = _nobody
 
     def _finish_after(self, error: BaseException | None) -> None:
         match error:
@@ -252,7 +310,8 @@ class Run:
         return {name: value for name, value in metrics.items() if name in self._known_metrics}
 
     def _obeyed(self, command_id: str, command: str) -> None:
-        self._note_applied(command_id, self._step, self._clipper.config, command=command)
+        clipper = self._clipper()
+        self._note_applied(command_id, self._step, clipper.config if clipper else {}, command=command)
         self._tell_state()
 
     def _tell_state(self) -> None:
@@ -262,16 +321,15 @@ class Run:
     # --- called on the link's thread ---
 
     def _hello(self) -> dict[str, Any]:
+        if (clipper := self._clipper()) is not None:
+            self._introduction = self._introduce(clipper)
         return {
             "type": "hello",
             "version": VERSION,
             "run": self.id,
             "name": self._name,
             "config": self._config,
-            "control": self._fitting("control", self._clipper.config),
-            "knobs": self._fitting("knobs", {knob.name: knob.schema() for knob in self._clipper.knobs}),
-            "layers": [name[:MAX_NAME] for name in self._clipper.names[:MAX_LAYERS]],
-            "sizes": self._clipper.sizes[:MAX_LAYERS],
+            **self._introduction,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": self._started,
@@ -282,26 +340,33 @@ class Run:
             records = self._recorder.take()
             self._outbox.add_rows(records)
         self._announcements.announce_applied()
-        return next(
-            (
-                layers_message(record, self._clipper.exponents)
-                for record in reversed(records)
-                if record.layers is not None
-            ),
-            None,
-        )
+        if (clipper := self._clipper()) is None:
+            self._end("since its Clipper is gone", *(self._left or LET_GO), EXIT_TIMEOUT_S)
+            return None
+        newest = next((record for record in reversed(records) if record.layers is not None), None)
+        return newest and layers_message(newest, clipper.exponents)
 
     def _receive(self, message: dict[str, Any]) -> None:
         try:
             if message["type"] == "command":
                 self._gate.submit(message["id"], message["command"])
             else:
+                if (clipper := self._clipper()) is None:
+                    raise ValueError("the training is over: its Clipper is gone")
                 patch = {name: decode_number(value) for name, value in message["patch"].items()}
-                self._announcements.expect(message["id"], lambda: self._clipper.update(**patch))
+                self._announcements.expect(message["id"], lambda: clipper.update(**patch))
         except Exception as error:  # noqa: BLE001  whoever asked gets an answer, and the link lives on
             self._outbox.add_note("rejected", id=message["id"], time=time.time(), reason=str(error)[:MAX_TEXT])
 
     # --- called on either ---
+
+    def _introduce(self, clipper: Clipper) -> dict[str, Any]:
+        return {
+            "control": self._fitting("control", clipper.config),
+            "knobs": self._fitting("knobs", {knob.name: knob.schema() for knob in clipper.knobs}),
+            "layers": [name[:MAX_NAME] for name in clipper.names[:MAX_LAYERS]],
+            "sizes": clipper.sizes[:MAX_LAYERS],
+        }
 
     def _applied(self, control_id: str | None, update: Update) -> None:
         self._note_applied(control_id, update.step, update.config, changes=update.changes)
@@ -342,12 +407,22 @@ class Run:
             log.warning("%s", sentence)
 
 
-_runs: WeakSet[Run] = WeakSet()
+def _nobody() -> None:
+    """A reference to a Clipper that is gone."""
+
+
+_runs: WeakSet[Run] = WeakSet()  # whose links are at work
+
+
+def _end_all_at_exit() -> None:
+    for run in list(_runs):
+        run._finish_at_exit()
 
 
 def _leave_all_to_parent() -> None:
-    for run in _runs:
+    for run in list(_runs):
         run._leave_to_parent()
+    _runs.clear()
 
 
 if hasattr(os, "register_at_fork"):  # where there is fork

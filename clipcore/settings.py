@@ -39,7 +39,7 @@ class Settings:
 
     @property
     def structure(self) -> tuple[object, ...]:
-        """Mode and structural parameters: while these stay, a rule goes on with its statistics."""
+        """Mode and structural parameters: while these stay, it is the same rule."""
         values = self.values[self.mode]
         return self.mode, *(values[p.name] for p in RULES[self.mode].parameters if p.structural)
 
@@ -77,7 +77,14 @@ class Settings:
     def restored(
         self, mode: str, nonfinite: str, values: Mapping[str, Mapping[str, Any]], turned: Mapping[str, Any]
     ) -> Self:
-        """Settings with these knobs that were saved; raises like `patched`."""
+        """Settings with these knobs that were saved; raises like `patched`, and for a knob that is gone.
+
+        It is not left out: the training would go on with another learning rate, say, than the one it was given.
+        """
+        if gone := sorted(turned.keys() - self.knobs.keys()):
+            raise ValueError(
+                f"the state has a knob {gone[0]!r} (={turned[gone[0]]!r}) that this Clipper lacks: declare it"
+            )
         settings = type(self)(knobs=self.knobs)
         for saved_mode, saved in values.items():
             settings = settings.patched({"mode": saved_mode, **saved})

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 
 class StepSkipper:
@@ -29,8 +30,8 @@ class StepSkipper:
         self._optimizer = weakref.ref(optimizer)
         self._skipped: Tensor | None = None
         self._hidden: list[tuple[Tensor, Tensor]] = []
-        optimizer.register_step_pre_hook(weakly(self._before_step))
-        optimizer.register_step_post_hook(weakly(self._after_step))
+        hook(optimizer, optimizer.register_step_pre_hook, self._before_step)
+        hook(optimizer, optimizer.register_step_post_hook, self._after_step)
 
     def judge(self, skipped: Tensor | None) -> None:
         """Take the verdict on the gradients of the coming step, 0-d: not 0 to skip it; None while there is none."""
@@ -79,12 +80,26 @@ def _restore_found_inf(optimizer: torch.optim.Optimizer) -> None:
         del optimizer.found_inf  # type: ignore[attr-defined]  # as GradScaler does
 
 
-def weakly(method: Callable[..., None]) -> Callable[..., None]:
-    """A hook that calls a method while its object lives: an optimizer does not keep a forgotten Clipper at work."""
+def hook(
+    optimizer: torch.optim.Optimizer, register: Callable[..., RemovableHandle], method: Callable[..., None]
+) -> None:
+    """Hook a method into an optimizer while its object lives: a forgotten Clipper is not kept at work.
+
+    What a dead object leaves there goes with the next hook, not at once: that could be while the optimizer calls it.
+    """
     reference = weakref.WeakMethod(method)
 
-    def hook(*arguments: Any) -> None:
+    def call(*arguments: Any) -> None:
         if (alive := reference()) is not None:
             alive(*arguments)
 
-    return hook
+    hooks = _hooks.setdefault(optimizer, [])
+    for dead, handle in hooks:
+        if dead() is None:
+            handle.remove()
+    hooks[:] = [(alive, handle) for alive, handle in hooks if alive() is not None]
+    hooks.append((reference, register(call)))
+
+
+_hooks: WeakKeyDictionary[torch.optim.Optimizer, list[tuple[weakref.WeakMethod[Any], RemovableHandle]]]
+_hooks = WeakKeyDictionary()

@@ -57,7 +57,10 @@ class ClipStats:
 
     @property
     def threshold(self) -> Tensor:
-        """The bound in force: on the norm, or in mode value on each element; NaN in modes that have none."""
+        """The bound in force: on the norm, or in mode value on each element.
+
+        NaN in modes that have none, and of a step without gradients, which no bound was asked about.
+        """
         return self.numbers[0]
 
     @property

@@ -26,7 +26,7 @@ class Outcome:
         changed: (n,) bool, which gradients are not what they were; None for none.
         threshold: bound in force, 0-d float64.
         skipped: 1.0 when the gradients were left alone because they are not finite, 0-d float64.
-        nothing: 0.0, 0-d float64.
+        zero: 0.0, 0-d float64.
         norm_type: p of the norms.
         clamped: (n,) int64, elements that a clamp changed; None for a rule that does not clamp.
     """
@@ -37,7 +37,7 @@ class Outcome:
     changed: Tensor | None
     threshold: Tensor
     skipped: Tensor
-    nothing: Tensor
+    zero: Tensor
     norm_type: float = 2.0
     clamped: Tensor | None = None
 
@@ -57,7 +57,7 @@ class Guard(NamedTuple):
         return torch.where(self.bad, math.inf, bound)
 
 
-def clip_(model: Model, gradients: Gradients, rule: Rule, nonfinite: str) -> Outcome:
+def take_step(model: Model, gradients: Gradients, rule: Rule, nonfinite: str) -> Outcome:
     """Clip gradients in place by a rule.
 
     Args:
@@ -103,7 +103,7 @@ def _bend_(model: Model, gradients: Gradients, rule: ClipValue | AGC, guard: Gua
         changed=changed,
         threshold=rule.threshold,
         skipped=_skipped(guard, rule),
-        nothing=rule.zero,
+        zero=rule.zero,
         clamped=done.count if isinstance(rule, ClipValue) else None,
     )
 

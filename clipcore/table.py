@@ -15,17 +15,17 @@ def numbers_of(outcome: Outcome, elements: int) -> Tensor:
 
     In as few operations as it takes, because each costs as much as clipping a small tensor.
     """
-    before, total, nothing = outcome.before, outcome.total, outcome.nothing
+    before, total, zero = outcome.before, outcome.total, outcome.zero
     written = combine(outcome.written, outcome.norm_type)
-    clamped = nothing if outcome.clamped is None else outcome.clamped.sum(dtype=torch.float64)
+    clamped = zero if outcome.clamped is None else outcome.clamped.sum(dtype=torch.float64)
     columns = (
         outcome.threshold,
         total,
         written,
         ratio(written, total),
         clamped,
-        nothing if outcome.clamped is None else clamped / max(1, elements),
-        nothing if outcome.changed is None else outcome.changed.sum(dtype=torch.float64),
+        zero if outcome.clamped is None else clamped / max(1, elements),
+        zero if outcome.changed is None else outcome.changed.sum(dtype=torch.float64),
         before.nonfinite.sum(dtype=torch.float64),
         before.max_abs.max(),
         outcome.skipped,
@@ -48,7 +48,7 @@ def layers_of(outcome: Outcome | None, owners: Sequence[int], count: int) -> Ten
     if len(owners) == count:
         return layers
     spread = norm.new_zeros(3, count)
-    spread[1] = 1.0
+    spread[1].fill_(1.0)
     return spread.index_copy_(1, index_on(norm.device, owners), layers)
 
 

@@ -26,7 +26,7 @@ def clip_units_(
     Raises:
         ValueError: units of a sparse or spread gradient are not whole rows.
     """
-    left = {name for pattern in exclude for name in model.matching(pattern)}
+    left = model.matching(exclude)
     if gradients.plain:
         names, parameters = model.names, model.parameters
         own = [None if left and names[owner] in left else parameters[owner] for owner in gradients.owners]

@@ -48,6 +48,8 @@ def kept_on_device(build: Callable[..., T]) -> Callable[..., T]:
 
     @wraps(build)
     def look_up(device: torch.device, *key: Hashable) -> T:
+        if torch._C._len_torch_dispatch_stack():  # fake numbers are nobody else's
+            return build(device, *key)
         if device.type != "cuda":
             return on_stream(0, device, *key)
         with torch.cuda.device(device):

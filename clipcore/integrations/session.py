@@ -8,10 +8,12 @@ import torch.distributed as dist
 
 from clipcore.clipper import Clipper
 from clipcore.model import Parameters
-from clipcore.run import Run, connect
+from clipcore.run import End, Run, connect
 from clipcore.stats import ClipStats
 
 LONGEST_PAUSE = timedelta(days=30)  # while the first rank is paused, the others wait for its word
+
+BROKEN_OFF: tuple[End, str] = ("failed", "the training did not come to its end")
 
 
 class Session:
@@ -29,6 +31,8 @@ class Session:
         self.clipper = Clipper(parameters, group=self._group, **settings)
         leads = self._group is None or dist.get_rank() == 0
         self._run: Run | None = connect(self.clipper, name=run) if run is not None and leads else None
+        if self._run is not None:
+            self._run.unless_finished(*BROKEN_OFF)
 
     def log(self, stats: ClipStats, **metrics: Any) -> None:
         """Record a step, if anybody watches."""
@@ -43,6 +47,11 @@ class Session:
         word = torch.tensor([goes_on], device="cpu")
         dist.broadcast(word, group=self._group, group_src=0)
         return bool(word)
+
+    def break_off(self) -> None:
+        """The training is over and has not come to its end; nobody told why."""
+        if self._run is not None:
+            self._run.finish(*BROKEN_OFF)
 
     def finish(self, error: BaseException | None = None) -> None:
         """The training is over, by an error or not."""

@@ -2,27 +2,33 @@
 
 # ruff: noqa: ARG002  the signatures are the Trainer's
 
+import base64
+import io
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 from clipcore.clipper import Clipper
 from clipcore.integrations.session import Session
 from clipcore.stats import ClipStats
 
-FILE = "clipcore.pt"
+OLD_FILE = "clipcore.pt"  # where earlier checkpoints have the state
 
 
-class ClipCallback(TrainerCallback):
+class ClipCallback(TrainerCallback, ExportableState):
     """Clips all gradients of the model before each step of the optimizer.
 
     The Trainer calls it once the micro-batches of `gradient_accumulation_steps` are in and mixed precision has unscaled
     the gradients. Just before, it measures their norm by torch's clipping to an infinite bound, and that makes all of
     them NaN when the norm is not finite: which parameter was the first is lost. A checkpoint carries the Clipper's
-    state.
+    state in `trainer_state.json`, and a training resumed from it goes on with that, wherever its `output_dir` is.
+    `TrainingArguments(restore_callback_states_from_checkpoint=True)` puts another callback in this one's place, without
+    those settings that are not JSON, such as knobs, and is not needed.
 
     Args:
         mode: of `clipcore.Clipper`.
@@ -40,6 +46,7 @@ class ClipCallback(TrainerCallback):
 
     def __init__(self, mode: str = "norm", *, run: str | None = None, **settings: Any) -> None:
         self.clipper: Clipper | None = None
+        self.saved = ""  # the Clipper's state when the Trainer made this callback of a checkpoint's
         self._settings = {"mode": mode, **settings}
         self._run = run
         self._session: Session | None = None
@@ -58,15 +65,18 @@ class ClipCallback(TrainerCallback):
             raise ValueError(
                 f"TrainingArguments(max_grad_norm={args.max_grad_norm}) clips as well: set max_grad_norm=0"
             )
+        if self._session is not None:  # the Trainer does not say when an exception ends a training
+            self._session.break_off()
         model: nn.Module = kwargs["model"]
         prepared = kwargs["optimizer"]  # accelerate's, around the real one
         self._session = Session(
             model, self._run, optimizer=prepared.optimizer, scaler=prepared.scaler, **self._settings
         )
         self.clipper = self._session.clipper
-        saved = _checkpoint(args, state) / FILE
-        if state.global_step and saved.exists():
+        if state.global_step and (saved := self._resumed(args, state)):
             self.clipper.load_state_dict(torch.load(saved, map_location="cpu", weights_only=True))
+        # the Trainer updates what it has read of a checkpoint, which may have been saved without this callback
+        _exported(state).setdefault(type(self).__name__, self.state())
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -86,18 +96,34 @@ class ClipCallback(TrainerCallback):
         loss = kwargs["logs"].get("loss")
         self._end_step(control, **({} if loss is None else {"loss": loss}))
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Add the Clipper's state to the checkpoint."""
-        folder = _checkpoint(args, state)  # elsewhere in a search for hyperparameters, which resumes nothing
-        if self.clipper is not None and state.is_world_process_zero and folder.is_dir():
-            torch.save(self.clipper.state_dict(), folder / FILE)
-
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """End the run."""
         if self._session is not None:
             self._session.finish()
+            self._session = None
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint is to hold: the arguments that JSON knows, and the Clipper's state, encoded."""
+        known = {name: value for name, value in self._settings.items() if _is_json(value)}
+        return {"args": {"run": self._run, **known}, "attributes": {"saved": self._encoded()}}
+
+    def _encoded(self) -> str:
+        if self.clipper is None:
+            return self.saved
+        buffer = io.BytesIO()
+        torch.save(self.clipper.state_dict(), buffer)
+        return base64.b64encode(buffer.getvalue()).decode()
+
+    def _resumed(self, args: TrainingArguments, state: TrainerState) -> io.BytesIO | Path | None:
+        """The Clipper's state in the checkpoint that the Trainer resumes from."""
+        exported = _exported(state).get(type(self).__name__)
+        exported = exported[0] if isinstance(exported, list) else exported
+        if encoded := exported["attributes"]["saved"] if exported else "":
+            return io.BytesIO(base64.b64decode(encoded))
+        old = Path(args.output_dir or ".") / f"checkpoint-{state.global_step}" / OLD_FILE
+        return old if old.exists() else None
 
     def _end_step(self, control: TrainerControl, **metrics: float) -> None:
         """Record the step that was taken, if one was, and do what the page asks for."""
@@ -107,5 +133,14 @@ class ClipCallback(TrainerCallback):
             control.should_training_stop |= not self._session.proceed()
 
 
-def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
-    return Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
+def _exported(state: TrainerState) -> dict[str, Any]:
+    """By class, what callbacks had to say when the checkpoint was saved."""
+    return cast("dict[str, Any]", state.stateful_callbacks)  # a list only until TrainerState is made
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True

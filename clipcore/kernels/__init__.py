@@ -2,8 +2,8 @@
 
 Every implementation is a module with the five functions of `Kernels`. Tensors given to one call are at least one, live
 on one device, are strided, real and floating point, do not share memory, and need not be contiguous;
-`clipcore.gradients` sees to that. Results are new tensors on that device; nothing here reads a device value on the
-host. What native kernels wrote they report to `clipcore.inplace.mark_written`.
+`clipcore.gradients` sees to that. Results are tensors on that device that nobody writes to; nothing here reads a device
+value on the host. What native kernels wrote they report to `clipcore.inplace.mark_written`.
 """
 
 import functools
@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 log = logging.getLogger("clipcore")
 
@@ -51,8 +52,8 @@ class Kernels(Protocol):
         """Multiply tensor i by coef[i] in place and return the (n,) float64 norms as written.
 
         `coef` is (n,) or 0-d (the same for all), floating point, on the tensors' device. A tensor whose coefficient is
-        1 is neither read nor written: its norm is the measured one, `norm` (n,) float64. A negative coefficient means:
-        fill with zeros (multiplying would keep NaN).
+        1 is neither read nor written: its norm is the measured one, `norm` (n,) float64; on the CPU that may be the
+        very tensor that is returned. A negative coefficient means: fill with zeros (multiplying would keep NaN).
         """
 
     def clamp_(self, tensors: Sequence[Tensor], limit: Tensor, norm_type: float = 2.0) -> Clipped:
@@ -124,5 +125,6 @@ def gather(
 
 
 def _load(name: str) -> Kernels:
-    with torch.device("cpu"):  # a module's constants are the host's, whatever torch.set_default_device says
+    # A module's constants are the host's and real, whatever torch.set_default_device or a FakeTensorMode says.
+    with _disable_current_modes(), torch.device("cpu"):
         return cast("Kernels", importlib.import_module(f"clipcore.kernels.{name}"))

@@ -53,9 +53,11 @@ def measure(tensors: Sequence[Tensor], norm_type: float = 2.0) -> Measured:
 
 
 def scale_(tensors: Sequence[Tensor], coef: Tensor, norm: Tensor, norm_type: float = 2.0) -> Tensor:
-    """Multiply in place; see `Kernels.scale_`. A tensor whose coefficient is 1 costs nothing."""
+    """Multiply in place; see `Kernels.scale_`. A tensor whose coefficient is 1 costs nothing, and neither do all."""
     if norm_type not in POWERS:
         return eager.scale_(tensors, coef, norm, norm_type)
+    if coef.dim() == 0 and coef.item() == 1:
+        return norm
     written_norm = torch.empty(len(tensors), dtype=torch.float64, device="cpu")
     coef, norm = coef.double().contiguous(), norm.contiguous()
     left, written = _cpu.scale(tensors, coef, norm, POWERS[norm_type], written_norm)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clipcore.rules.parameter import Parameter
-from clipcore.rules.rule import Decision, Norms, ScalingRule, keep_within
+from clipcore.rules.rule import Decision, Norms, Rule, ScalingRule, keep_within
 
 FIRST_CAPACITY = 1024
 MAX_WINDOW = 100_000  # each step sorts it
@@ -17,6 +17,8 @@ class AutoClip(ScalingRule):
     """The threshold is a percentile of the last `window` norms, this one included, interpolated linearly.
 
     With window 0 the history is kept whole, sorted, and grows: a step then costs time in proportion to its length.
+    Another window keeps the newest norms that it has room for; but of a sorted history nothing, as nothing tells which
+    those are.
     """
 
     mode = "autoclip"
@@ -28,7 +30,7 @@ class AutoClip(ScalingRule):
         Parameter(
             "window",
             1000,
-            "Norms remembered; 0 remembers all.",
+            "Norms remembered; 0 remembers all. Another window keeps the newest.",
             kind="integer",
             unit="steps",
             maximum=MAX_WINDOW,
@@ -56,6 +58,18 @@ class AutoClip(ScalingRule):
             self.state["history"] = torch.empty_like(room, device=self.device)
         super().load_state_dict(state)
 
+    def succeed(self, former: Rule) -> None:
+        """Take over the newest norms."""
+        if not isinstance(former, AutoClip) or former._window == 0:
+            return
+        norms, count = former._newest(self._window or former._window)
+        if self._window == 0:
+            self._calls = len(norms)
+            self._make_room(len(norms))
+            norms = norms.sort().values
+        self.state["history"][: len(norms)] = norms
+        self.state["count"].copy_(count)
+
     def decide(self, norms: Norms) -> Decision:
         """Remember the norm, then clip to the percentile."""
         self._remember(norms.total)
@@ -71,6 +85,15 @@ class AutoClip(ScalingRule):
     def _window(self) -> int:
         return int(self.structure["window"])
 
+    def _newest(self, most: int) -> tuple[Tensor, Tensor]:
+        """The newest norms of a window, oldest first and then as many inf as there is room left; how many they are."""
+        history, count = self.state["history"], self.state["count"]
+        room = min(most, self._window)
+        kept = count.clamp(max=room)
+        places = torch.arange(room, device=history.device)
+        newest = history[(places + count - kept) % self._window]
+        return torch.where(places < kept, newest, torch.inf), kept
+
     def _remember(self, norm: Tensor) -> None:
         history, count = self.state["history"], self.state["count"]
         finite = norm < torch.inf
@@ -78,16 +101,15 @@ class AutoClip(ScalingRule):
             slot = (count % self._window).view(1)
             history.scatter_(0, slot, torch.where(finite, norm, history.gather(0, slot)))
         else:
-            self._make_room()
+            self._calls += 1
+            self._make_room(self._calls)
             history = self.state["history"]
             history.copy_(_inserted(history, torch.where(finite, norm, torch.inf)))
         count.add_(finite)
 
-    def _make_room(self) -> None:
-        """Double the history when it could be full: the host counts calls, each of which may have been a finite one."""
-        self._calls += 1
-        history = self.state["history"]
-        if self._calls > len(history):
+    def _make_room(self, norms: int) -> None:
+        """Double the history until it has room: the host counts calls, each of which may have been a finite one."""
+        while norms > len(history := self.state["history"]):
             self.state["history"] = torch.cat([history, torch.full_like(history, torch.inf)])
 
     def _percentile(self) -> Tensor:

@@ -88,6 +88,9 @@ class Rule:
         for name, tensor in state.items():
             self.state[name].copy_(tensor)
 
+    def succeed(self, former: "Rule") -> None:
+        """Go on where a rule of the same mode ended, which had other structural parameters; a rule may start anew."""
+
     @property
     def capturable(self) -> bool:
         """Whether its operations are the same at every step, so that a CUDA graph can hold them."""

@@ -106,6 +106,43 @@ def test_what_a_graph_cannot_follow_is_refused(patch, capture):
     assert clipper.sync_params() is None
 
 
+@pytest.mark.parametrize("patch", [{"mode": "value"}, {"norm_type": math.inf}, {"nonfinite": "zero"}])
+def test_a_change_that_waits_for_the_graph_is_refused(patch, capture):
+    """The graph would hold the operations of before, and the configuration say otherwise."""
+    clipper = clipper_of()
+    clipper.update(**patch)
+    with pytest.raises(RuntimeError, match=r"cannot capture clip_\(\) with .* waits to be obeyed: call clip_\(\) once"):
+        capture(clipper)
+    clipper.clip_()
+    capture(clipper)
+
+
+@pytest.mark.parametrize("clipped", [True, False])
+def test_a_state_is_loaded_into_the_captured_memory(clipped, capture):
+    """Numbers and statistics, those of a Clipper that has not clipped yet too."""
+    clipper, other = clipper_of("zclip"), clipper_of("zclip", max_norm=0.25, clipped=clipped)
+    capture(clipper)
+    rule, places = clipper._rule, {**clipper._rule.values, **clipper._rule.state}
+    clipper.load_state_dict(other.state_dict())
+    assert clipper._rule is rule
+    assert all(place is places[name] for name, place in {**rule.values, **rule.state}.items())
+    assert (places["max_norm"], places["count"]) == (0.25, int(clipped))
+    clipper.update(max_norm=0.125)
+    assert clipper.sync_params().step == 1 + clipped
+    assert places["max_norm"] == 0.125
+
+
+def test_a_state_that_a_graph_cannot_follow_is_refused(capture):
+    """Until a clip_() outside of it says that Python is in charge again."""
+    clipper, state = clipper_of(max_norm=0.5), clipper_of("value").state_dict()
+    capture(clipper)
+    with pytest.raises(ValueError, match=r"captured in a CUDA graph .* cannot follow a state with {'mode': 'value'"):
+        clipper.load_state_dict(state)
+    assert clipper.config["mode"] == "norm"
+    clipper.clip_()
+    clipper.load_state_dict(state)
+
+
 def test_the_exponents_are_not_counted_in_a_graph(capture):
     """They are taken by the clock, which a replay does not look at."""
     assert capture(clipper_of()).exponents is None

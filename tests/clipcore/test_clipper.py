@@ -139,6 +139,7 @@ class TestStats:
         """A no-op with a whole record."""
         stats = Clipper([nn.Parameter(torch.zeros(2))], "value").clip_()
         assert (stats.norm, stats.clipped_norm, stats.coef, stats.clamped, stats.skipped) == (0, 0, 1, 0, 0)
+        assert stats.threshold.isnan()
         assert stats.first_nonfinite is None
         assert stats.layers.tolist() == [[0.0], [1.0], [0.0]]
 
@@ -275,6 +276,16 @@ class TestUpdate:
         clipper.update(mode="autoclip", percentile=100)
         give(parameters, torch.tensor([2.0]))
         assert clipper.clip_().threshold == 8.0
+
+    def test_another_window_keeps_the_newest_norms(self):
+        """Unlike another mode, which has a history of its own."""
+        parameters = model_with(torch.tensor([8.0]))
+        clipper = Clipper(parameters, "autoclip", percentile=100)
+        clipper.clip_()
+        clipper.update(window=500)
+        give(parameters, torch.tensor([2.0]))
+        assert clipper.clip_().threshold == 8.0
+        assert clipper.state_dict()["rule"]["count"] == 2
 
     def test_a_bad_patch_changes_nothing(self):
         """Not even its good part, and what waits is not disturbed."""

@@ -1,11 +1,15 @@
 """Which memory is clipped: each gradient once, and a clear sentence for what cannot be."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import clipcore
 from clipcore.collect import collect, collect_tensors
+from clipcore.rules import RULES
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -65,6 +69,33 @@ def test_measuring_leaves_a_sparse_tensor_as_it_is():
     assert not tensor.is_coalesced()
 
 
+def without_memory(kind):
+    return FakeTensorMode() if kind == "fake" else torch.device("meta")
+
+
+@pytest.mark.parametrize("kind", ["meta", "fake"])
+@pytest.mark.parametrize("mode", RULES)
+def test_gradients_without_memory_are_different_tensors(mode, kind):
+    """A step can be tried out on device meta or under FakeTensorMode: all have address 0, and none overlaps."""
+    with without_memory(kind):
+        parameters = [nn.Parameter(torch.ones(shape)) for shape in [(3, 4), (3,), (3, 3), (3,)]]
+        for parameter in parameters[:3]:
+            parameter.grad = torch.ones_like(parameter)
+        stats = clipcore.Clipper(parameters, mode).clip_()
+        assert (stats.owners, stats.layers.shape) == ([0, 1, 2], (3, 4))
+
+
+def test_what_was_looked_up_without_memory_is_not_kept():
+    """The next real step has numbers."""
+    for around in (FakeTensorMode(), nullcontext()):
+        with around:
+            parameters = [nn.Parameter(torch.ones(2, 2)) for _ in range(7)]
+            for parameter in parameters[2:]:
+                parameter.grad = torch.ones_like(parameter)
+            layers = clipcore.Clipper(parameters, "layer").clip_().layers
+    assert layers[0].tolist() == [0, 0, 2, 2, 2, 2, 2]
+
+
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, float("inf")])
 def test_of_complex_gradients_the_modulus_counts(norm_type):
     """As in torch."""
@@ -118,6 +149,15 @@ def test_integers_are_refused():
     """With the dtypes that are allowed."""
     with pytest.raises(TypeError, match=r"number 0 is torch.int64; it must be float32, bfloat16"):
         collect_tensors([torch.ones(3, dtype=torch.int64)])
+
+
+def test_a_device_without_float64_is_refused():
+    """Apple's GPUs; a fake tensor stands in for one there."""
+    with FakeTensorMode():
+        parameter = nn.Parameter(torch.ones(2, device="mps"))
+        parameter.grad = torch.ones(2, device="mps")
+        with pytest.raises(TypeError, match=r"number 0 is on mps:0, which knows no float64: .* on the CPU and on CUDA"):
+            clipcore.clip_grad_norm_([parameter], 1.0)
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
@@ -181,6 +221,13 @@ def test_ordinary_and_unusual_models_collect_the_same():
     assert all(one is other for one, other in zip(quick.tensors, careful.tensors, strict=True))
     assert quick.elements == careful.elements == 21
     assert quick.dtype == careful.dtype == torch.float32
+
+
+def test_dense_gradients_are_ordinary_in_any_order_of_dimensions():
+    """So a model in channels_last is as quickly collected as another."""
+    images, matrix = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last), torch.randn(4, 6).t()
+    assert collect([parameter_with(images), parameter_with(matrix)]).plain
+    assert not collect([parameter_with(images), parameter_with(torch.randn(4, 6)[:, ::2])]).plain
 
 
 MOVES = {

@@ -177,6 +177,15 @@ class TestClipGradNorm:
         clip_grad_norm_((parameter for parameter in parameters), 1.0)
         torch.testing.assert_close(get_total_norm([p.grad for p in parameters]), torch.tensor(1.0))
 
+    def test_without_gradients_the_norm_is_float32_whatever_the_default(self):
+        """As it is with gradients that are not float64."""
+        torch.set_default_dtype(torch.float64)
+        try:
+            norms = clip_grad_norm_([], 1.0), get_total_norm([])
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert {norm.dtype for norm in norms} == {torch.float32}
+
     @pytest.mark.parametrize("parameters", [[], [nn.Parameter(torch.ones(2))]])
     def test_without_gradients_the_norm_is_zero(self, parameters):
         """No parameters and no gradients: a no-op."""

@@ -157,6 +157,7 @@ def test_several_clippers_skip_the_step_of_one_optimizer(fused, guilty):
         assert not hasattr(optimizer, "found_inf")
 
 
+@pytest.mark.filterwarnings("ignore:the optimizer updates parameters that no Clipper of it knows")
 def test_a_scaler_finds_its_own_verdict_untouched_after_the_step():
     """Both may want to skip a fused step; what the scaler saw as finite, a Clipper of other gradients may not."""
     (parameter,), (other,) = parameters_with([1.0, 1.0]), parameters_with([math.nan])
@@ -214,6 +215,19 @@ def test_a_forgotten_clipper_watches_no_step(recwarn):
     parameter.grad = torch.ones(1)
     optimizer.step()
     assert len(recwarn) == 0
+
+
+def test_the_next_clipper_removes_the_hooks_of_those_that_are_gone():
+    """They do not pile up on the optimizer of a search for hyperparameters."""
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    counts = []
+    for _ in range(5):
+        clipper = Clipper([parameter], optimizer=optimizer, nonfinite="skip")
+        gc.collect()
+        counts.append((len(optimizer._optimizer_step_pre_hooks), len(optimizer._optimizer_step_post_hooks)))
+        del clipper
+    assert len(set(counts)) == 1
 
 
 def test_a_joint_norm_that_overflows_is_told_from_gradients_that_are_not_finite():

@@ -191,6 +191,19 @@ def test_a_notice_points_at_the_users_line():
     assert {warning.filename for warning in caught} == {__file__}
 
 
+def test_a_clipped_module_can_be_converted_by_swapping():
+    """Nothing keeps a weak reference on its gradients."""
+    loop = Loop()
+    loop.run("zero backward clip", times=1)
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        loop.model.to(torch.float64)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    assert loop.model[0].weight.grad.dtype == torch.float64
+    loop.clip()
+
+
 def test_gradients_kept_by_the_user_are_no_mistake():
     """A list of old gradients is not the gradients."""
     loop = Loop()

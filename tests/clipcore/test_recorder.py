@@ -1,6 +1,7 @@
 """Step records on their way to the host."""
 
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -32,6 +33,17 @@ def test_records_arrive_in_order_with_every_column():
     assert (records[0].values["loss"], records[0].values["lr"], records[0].values["accuracy"]) == (0.5, 1.0, 0.25)
     assert (records[0].mode, records[0].layers, records[0].exponents) == ("norm", None, None)
     assert recorder.take() == []
+
+
+def test_only_what_a_record_has_is_kept():
+    """A link that hangs for ten seconds does not hold thousands of steps' tensors."""
+    recorder = Recorder()
+    for stats in steps(1):
+        recorder.push(stats, {}, layers=True)
+        of_the_step = weakref.ref(stats.outcome.written)
+    del stats
+    assert of_the_step() is None
+    assert [record.step for record in recorder.take()] == [1]
 
 
 def test_layers_and_exponents_come_when_asked_for():

@@ -103,6 +103,29 @@ class TestAutoClip:
         assert decide(rule, bad)[1] == 2.0
         assert decide(rule, 4.0)[1] == 3.0
 
+    @pytest.mark.parametrize("seen", [0, 3, 5, 17])
+    @pytest.mark.parametrize("window", [0, 2, 5, 9])
+    def test_another_window_keeps_the_newest_norms(self, seen, window, monkeypatch):
+        """As many as it has room for and the former one remembered, and forgets the oldest first."""
+        monkeypatch.setattr("clipcore.rules.autoclip.FIRST_CAPACITY", 4)
+        norms = noisy_norms(seen + 12)
+        former, rule = rule_of("autoclip", window=5), rule_of("autoclip", window=window, percentile=50.0)
+        for norm in norms[:seen]:
+            decide(former, norm)
+        rule.succeed(former)
+        remembered = norms[:seen][-5:]
+        for norm in norms[seen:]:
+            remembered = [*remembered, norm][-window:]
+            expected = torch.tensor(remembered, dtype=torch.float64).quantile(0.5).item()
+            assert decide(rule, norm)[1] == pytest.approx(expected, rel=1e-12)
+
+    def test_of_a_history_that_is_kept_whole_nothing_is_taken_over(self):
+        """It is sorted: nothing tells which norms are the newest."""
+        former, rule = rule_of("autoclip", window=0), rule_of("autoclip", window=5, percentile=50.0)
+        decide(former, 8.0)
+        rule.succeed(former)
+        assert decide(rule, 2.0)[1] == 2.0
+
 
 class Reference:
     """ZClip as RULES states it, in floats."""

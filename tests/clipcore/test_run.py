@@ -1,5 +1,7 @@
 """A trainer and the wire: a scripted server sees what `connect` sends, and answers."""
 
+import argparse
+import gc
 import json
 import logging
 import math
@@ -9,8 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -294,6 +298,91 @@ def test_an_exception_ends_the_run_as_failed_with_its_traceback(server):
     assert len(server.rows()) == 1
 
 
+def until(holds):
+    deadline = time.monotonic() + 5
+    while not holds() and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+    return holds()
+
+
+def links():
+    return [thread for thread in threading.enumerate() if thread.name == "clipcore-link"]
+
+
+def test_a_run_that_was_let_go_ends_and_lets_go(server):
+    """Of the Clipper at once; of its thread too, once the server has all of it."""
+    before = len(links())
+    trainer = Trainer(server.url)
+    trainer.step()
+    parameter, clipper, run = weakref.ref(trainer.parameter), weakref.ref(trainer.clipper), weakref.ref(trainer.run)
+    server.wait_for("hello")
+    del trainer
+    (finish,) = server.wait_for("finish")
+    assert (finish["state"], finish["reason"]) == ("stopped", "the script let its Clipper go without run.finish()")
+    assert len(server.rows()) == 1
+    assert until(lambda: (parameter(), clipper(), run(), len(links())) == (None, None, None, before))
+
+
+def test_a_run_that_was_let_go_introduces_itself_all_the_same():
+    """Also where the server answers only later: it has its name, its configuration and its layers."""
+    port = ScriptedServer()
+    port.close()
+    trainer = Trainer(port.url, name="gone")
+    trainer.step()
+    del trainer
+    gc.collect()
+    time.sleep(0.2)
+    server = ScriptedServer(port=port.port)
+    (hello,) = server.wait_for("hello", timeout=10)
+    server.wait_for("finish")
+    assert (hello["name"], hello["control"]["max_norm"], hello["layers"], hello["sizes"]) == ("gone", 1.0, ["0"], [4])
+    server.close()
+
+
+def test_another_run_of_the_same_clipper_ends_the_first(server):
+    """As when a notebook's cell runs again."""
+    trainer = Trainer(server.url, name="first")
+    trainer.step()
+    server.wait_for("steps")
+    first, trainer.run = trainer.run, clipcore.connect(trainer.clipper, name="second", url=server.url)
+    (finish,) = server.wait_for("finish")
+    assert (finish["state"], finish["reason"]) == ("stopped", "its Clipper was given to another run")
+    assert until(lambda: first._over)
+    trainer.step()
+    trainer.run.finish()
+    assert [frame["state"] for frame in server.of("finish")] == ["stopped", "finished"]
+
+
+EXITS = """
+import sys, torch, clipcore
+parameter = torch.nn.Parameter(torch.zeros(1))
+clipper = clipcore.Clipper([parameter])
+run = clipcore.connect(clipper, url=sys.argv[1])
+parameter.grad = torch.ones(1)
+run.log(clipper.clip_())
+{last}
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "state", "reason"),
+    [
+        ("", "finished", ""),
+        ("1 / 0", "failed", "ZeroDivisionError"),
+        ("run.unless_finished('failed', 'broken off')", "failed", "broken off"),
+        ("import time; del run, clipper; time.sleep(0.5)", "stopped", "without run.finish()"),
+    ],
+)
+def test_a_script_that_ends_without_finish_ends_its_run(server, last, state, reason):
+    """And the server has all of it."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", EXITS.format(last=last), server.url], timeout=60)
+    (finish,) = server.wait_for("finish")
+    assert finish["state"] == state
+    assert reason in finish["reason"]
+    assert len(server.rows()) == 1
+
+
 def test_pause_and_stop_reach_a_loop_that_proceeds(server):
     """`proceed()` waits while paused and returns False after stop; the run ends as stopped."""
     trainer = Trainer(server.url)
@@ -570,6 +659,31 @@ def test_finish_without_a_server_gives_up_in_time_and_says_what_was_lost(caplog)
     trainer.run.finish(timeout_s=0.3)
     assert time.monotonic() - started < 3
     assert "the last 5 steps" in caplog.text
+
+
+def test_what_a_script_has_at_hand_is_taken(server):
+    """The arguments of its command line, and a path as the name."""
+    arguments = argparse.Namespace(lr=0.1, data=Path("corpus"))
+    trainer = Trainer(server.url, name=Path("runs/first"), config=arguments)
+    (hello,) = server.wait_for("hello")
+    trainer.run.finish()
+    assert (hello["name"], hello["config"]) == ("runs/first", {"lr": 0.1, "data": "corpus"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"clipper": 3}, "clipper must be a clipcore.Clipper, got 3"),
+        ({"name": 3}, "name must be a string, got 3"),
+        ({"url": 3}, "url must be a string, got 3"),
+        ({"config": [3]}, r"config must be a mapping, or an object with attributes, got \[3\]"),
+    ],
+)
+def test_a_wrong_argument_is_named(wrong, said):
+    """With its value and what is allowed."""
+    clipper = clipcore.Clipper([torch.nn.Parameter(torch.zeros(1))])
+    with pytest.raises(TypeError, match=said):
+        clipcore.connect(**{"clipper": clipper, **wrong})
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8420", "ftp://x", "http://", "http://x:99999", "http://x:y"])

@@ -23,8 +23,8 @@ def test_a_mode_without_parameters_says_so():
         Settings().patched({"mode": "off", "max_norm": 1.0})
 
 
-def test_structure_is_what_statistics_depend_on():
-    """A rule with another window starts anew; another percentile is the same rule."""
+def test_structure_is_what_makes_another_rule():
+    """Another window does; another percentile is the same rule."""
     settings = Settings().patched({"mode": "autoclip"})
     assert settings.structure == settings.patched({"percentile": 50}).structure
     assert settings.structure != settings.patched({"window": 50}).structure
@@ -55,3 +55,9 @@ def test_any_real_number_is_a_number(number):
 def test_an_integer_beyond_float64_is_infinite():
     """max_norm=10**400 bounds nothing."""
     assert Settings().patched({"max_norm": 10**400}).config["max_norm"] == math.inf
+
+
+def test_a_saved_knob_that_is_gone_is_named():
+    """Its value must not be lost without a word."""
+    with pytest.raises(ValueError, match=r"the state has a knob 'lr' \(=0.05\) that this Clipper lacks: declare it"):
+        Settings().restored("norm", "skip", {}, {"lr": 0.05})

@@ -15,8 +15,12 @@ class Page:
         self._http = site.http
 
     @property
+    def runs(self):
+        return self._http.get("/api/runs").json()["runs"]
+
+    @property
     def run(self):
-        return self._http.get("/api/runs").json()["runs"][0]
+        return self.runs[0]
 
     def column(self, metric):
         return self._http.get(f"/api/runs/{self.run['id']}/series?metrics={metric}").json()["columns"][metric]

@@ -2,12 +2,14 @@
 
 # ruff: noqa: ARG002  the signatures are the framework's
 
+import json
 import threading
 
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
 
+from clipcore import Knob
 from clipcore.integrations.transformers import ClipCallback
 
 EXAMPLES = [{"input_ids": torch.arange(8) % 5 + i % 3, "labels": torch.arange(8) % 5 + i % 3} for i in range(12)]
@@ -81,6 +83,50 @@ def test_a_checkpoint_carries_the_clipper(tmp_path):
     assert (state["step"], state["rule"]["count"], again.clipper.config["warmup"]) == (12, 12, 3)
 
 
+def test_a_training_resumed_elsewhere_goes_on_too(tmp_path):
+    """The checkpoint has the state, not the folder that it was written to."""
+    train(tmp_path / "first", ClipCallback("autoclip", window=5), save_strategy="epoch")
+    again = ClipCallback()
+    trainer = make_trainer(tmp_path / "other", again, num_train_epochs=2)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "first" / "checkpoint-6"))
+    assert (again.clipper.state_dict()["step"], again.clipper.config["window"]) == (12, 5)
+
+
+def test_the_trainer_may_restore_the_callback_itself(tmp_path):
+    """Then another one, with the checkpoint's settings, takes the place of the one that was given."""
+    train(tmp_path, ClipCallback("zclip", knobs=[Knob("noise", 0.5, "")]), save_strategy="epoch")
+    trainer = make_trainer(tmp_path, ClipCallback(), num_train_epochs=2, restore_callback_states_from_checkpoint=True)
+    trainer.train(resume_from_checkpoint=True)
+    (restored,) = [callback for callback in trainer.callback_handler.callbacks if isinstance(callback, ClipCallback)]
+    assert (restored.clipper.state_dict()["step"], restored.clipper.config["mode"]) == (12, "zclip")
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_checkpoint_without_the_callback_is_resumed_and_saved(tmp_path, old):
+    """One of a training that clipped otherwise; or an old one, which had the state in a file of its own."""
+    first = ClipCallback("zclip")
+    train(tmp_path, *[first] if old else [], save_strategy="epoch")
+    folder = tmp_path / "checkpoint-6"
+    state = json.loads((folder / "trainer_state.json").read_text())
+    state["stateful_callbacks"].pop("ClipCallback", None)
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    if old:
+        torch.save(first.clipper.state_dict(), folder / "clipcore.pt")
+    again = ClipCallback()
+    make_trainer(tmp_path, again, num_train_epochs=2, save_strategy="epoch").train(resume_from_checkpoint=str(folder))
+    assert (again.clipper.state_dict()["step"], again.clipper.config["mode"]) == ((12, "zclip") if old else (6, "norm"))
+    assert "ClipCallback" in (tmp_path / "checkpoint-12" / "trainer_state.json").read_text()
+
+
+def test_another_training_starts_anew(tmp_path):
+    """Though the Trainer asks the callback for its state then too."""
+    clip = ClipCallback("zclip")
+    trainer = make_trainer(tmp_path, clip)
+    for _ in range(2):
+        trainer.train()
+        assert clip.clipper.state_dict()["step"] == 6
+
+
 def test_a_run_shows_every_step_with_its_learning_rate(page, tmp_path):
     """And the loss where the Trainer tells it."""
     trainer = train(tmp_path, ClipCallback(max_norm=0.01, run="watched"), logging_steps=2, learning_rate=0.01)
@@ -89,6 +135,24 @@ def test_a_run_shows_every_step_with_its_learning_rate(page, tmp_path):
     assert page.column("lr") == pytest.approx([0.01 * (6 - step) / 6 for step in range(6)])
     told = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert [loss for loss in page.column("loss") if isinstance(loss, float)] == pytest.approx(told)
+
+
+def test_a_training_that_an_exception_ended_is_told_as_failed_by_the_next(page, tmp_path):
+    """The Trainer tells no callback of it."""
+
+    class Breaks(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 2:
+                raise ZeroDivisionError
+
+    trainer = make_trainer(tmp_path, ClipCallback(run="broken"), Breaks())
+    with pytest.raises(ZeroDivisionError):
+        trainer.train()
+    trainer.remove_callback(Breaks)
+    trainer.train()
+    runs = page.runs
+    assert [run["state"] for run in runs] == ["finished", "failed"]
+    assert "the training did not come to its end" in runs[1]["reason"]
 
 
 @pytest.mark.timeout(60)

@@ -1,6 +1,8 @@
 """Which kernels clip, decided in one place."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -58,3 +60,19 @@ def test_a_forced_choice_that_does_not_load_is_an_error(monkeypatch):
     monkeypatch.setattr(kernels, "_load", missing)
     with pytest.raises(ImportError):
         choose(torch.device("cpu"))
+
+
+def test_kernels_that_a_fake_mode_loaded_work_afterwards():
+    """What they learn of tensors when they load, they learn of real ones."""
+    script = """
+import torch, clipcore
+from torch._subclasses.fake_tensor import FakeTensorMode
+w = torch.nn.Parameter(torch.zeros(2))
+with FakeTensorMode():
+    fake = torch.nn.Parameter(torch.zeros(2))
+    fake.grad = torch.ones(2)
+    clipcore.Clipper([fake]).clip_()
+w.grad = torch.tensor([3.0, 4.0])
+assert clipcore.Clipper([w]).clip_().norm == 5.0
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

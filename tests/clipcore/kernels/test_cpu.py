@@ -252,6 +252,14 @@ def test_coefficient_one_costs_nothing() -> None:
     assert [tensor._version for tensor in tensors] == [0, 1]
 
 
+def test_one_coefficient_of_one_for_all_returns_the_norms_as_they_are() -> None:
+    """Nothing is scaled, so nothing is made."""
+    x, norm = torch.ones(4), torch.full((1,), 2.0, dtype=torch.float64)
+    assert cpu.scale_([x], torch.ones(()), norm) is norm
+    assert cpu.scale_([x], torch.ones(1), norm) is not norm
+    assert x._version == 0
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_negative_coefficient_fills_with_zeros(dtype: torch.dtype) -> None:
     """Not even NaN and infinity survive a negative coefficient."""
