@@ -10,6 +10,7 @@ on the wire, training goes on.
 
 import atexit
 import logging
+import math
 import os
 import re
 import socket
@@ -65,6 +66,8 @@ End = Literal["finished", "stopped", "failed"]
 
 #: How a run ends whose Clipper is gone: nothing tells whether the training came to its end.
 LET_GO: tuple[End, str] = ("stopped", "the script let its Clipper go without run.finish()")
+#: So long after that: a script whose last function has returned is about to exit, which ends the run as "finished".
+LET_GO_S = 2.0
 
 
 def connect(
@@ -91,7 +94,7 @@ def connect(
     Returns:
         The run: a context manager that ends as "finished", or as "failed" with the traceback. Without `with` it ends
         alike when the script does, except after `sys.exit`, which then counts as "finished": nothing tells its code.
-        It does not keep the Clipper alive, and ends as "stopped" once that is gone.
+        It does not keep the Clipper alive, and ends as "stopped" soon after that is gone.
 
     Raises:
         ValueError: `url` is not an http or https URL, or `token` is not printable ASCII.
@@ -140,6 +143,7 @@ class Run:
     def __init__(self, clipper: Clipper, *, name: str, url: str, token: str | None, config: Mapping[str, Any]) -> None:
         self.id = os.environ.get("CLIPCORE_RUN_ID") or uuid.uuid4().hex[:12]
         self._clipper: Callable[[], Clipper | None] = weakref.ref(clipper)
+        self._let_go_at = math.inf  # monotonic s
         self._left: tuple[End, str] | None = None
         self._name = name[:MAX_NAME]
         self._said: set[str] = set()
@@ -266,7 +270,7 @@ class Run:
         """Let the link's thread end this run if the other one has its Clipper now."""
         if self._clipper() is other._clipper():
             self._left = "stopped", "its Clipper was given to another run"
-            self._clipper = _nobody
+            self._clipper, self._let_go_at = _nobody, -math.inf
 
     def _finish_after(self, error: BaseException | None) -> None:
         match error:
@@ -341,7 +345,9 @@ class Run:
             self._outbox.add_rows(records)
         self._announcements.announce_applied()
         if (clipper := self._clipper()) is None:
-            self._end("since its Clipper is gone", *(self._left or LET_GO), EXIT_TIMEOUT_S)
+            self._let_go_at = min(self._let_go_at, time.monotonic())
+            if time.monotonic() - self._let_go_at >= LET_GO_S:
+                self._end("since its Clipper is gone", *(self._left or LET_GO), EXIT_TIMEOUT_S)
             return None
         newest = next((record for record in reversed(records) if record.layers is not None), None)
         return newest and layers_message(newest, clipper.exponents)

@@ -371,11 +371,12 @@ run.log(clipper.clip_())
         ("", "finished", ""),
         ("1 / 0", "failed", "ZeroDivisionError"),
         ("run.unless_finished('failed', 'broken off')", "failed", "broken off"),
-        ("import time; del run, clipper; time.sleep(0.5)", "stopped", "without run.finish()"),
+        ("import time; del run, clipper; time.sleep(4)", "stopped", "without run.finish()"),
+        ("import time; del run, clipper; time.sleep(0.3)", "finished", ""),
     ],
 )
 def test_a_script_that_ends_without_finish_ends_its_run(server, last, state, reason):
-    """And the server has all of it."""
+    """And the server has all of it; one that is about to exit is not taken for one that goes on without its run."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", EXITS.format(last=last), server.url], timeout=60)
     (finish,) = server.wait_for("finish")
     assert finish["state"] == state
