@@ -5,6 +5,9 @@
 /** @typedef {import("./lib/schema.js").Rules} Rules */
 /** @typedef {import("./lib/schema.js").Property} Property */
 
+/** So long after a question without an answer it is asked again. */
+export const RETRY_MS = 5000;
+
 /**
  * A training that this server can start.
  * @typedef {object} Workload

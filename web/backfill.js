@@ -3,7 +3,7 @@
  * last thousand steps; and the layers of steps that passed while it was not connected.
  */
 
-import { getLayers, getSeries } from "./api.js";
+import { getLayers, getSeries, RETRY_MS } from "./api.js";
 import { span } from "./lib/decimate.js";
 import { POINTS } from "./lib/gaps.js";
 import { picturesOf } from "./lib/layers.js";
@@ -14,8 +14,6 @@ import { toColumns } from "./lib/wire.js";
 /** @typedef {import("./lib/gaps.js").Range} Range */
 
 const NOT_METRICS = ["seq", "step", "time"];
-/** So long after a question without an answer it is asked again. */
-const RETRY_MS = 5000;
 
 /** @param {Store} store */
 export function backFill(store) {

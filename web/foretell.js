@@ -3,7 +3,7 @@
  * runs laid over it only while the panel is seen.
  */
 
-import { getReplay, getWhatIf } from "./api.js";
+import { getReplay, getWhatIf, RETRY_MS } from "./api.js";
 import { span } from "./lib/decimate.js";
 import { lastValues } from "./lib/draft.js";
 import { alongside, onShow } from "./lib/overlay.js";
@@ -15,8 +15,6 @@ import { comparedWith, draftedRule } from "./lib/whatif.js";
 /** @typedef {import("./lib/whatif.js").Question} Question */
 
 const PAUSE_MS = 1000;
-/** So long after a question without an answer it is asked again. */
-const RETRY_MS = 5000;
 const NO_ROWS = { first: 0, last: 0 };
 
 /**

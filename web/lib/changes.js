@@ -44,13 +44,20 @@ export function whoOf({ kind, data }) {
 }
 
 /**
+ * What is in force after a change: without the parameters that a mode took away with it.
+ * @param {Changes} changes
+ */
+function staying(changes) {
+  return Object.entries(changes).filter(([, [, after]]) => after !== null);
+}
+
+/**
  * A change in words; the parameters that a mode took away with it go without saying.
  * @param {Changes} changes
  * @returns {string} "max_norm 2 → 1", "mode norm → value, clip_value 0.1"
  */
 export function describe(changes) {
-  const kept = Object.entries(changes).filter(([, [, after]]) => after !== null);
-  return kept.map(([name, [before, after]]) => `${name} ${before === null ? "" : `${exact(before)} → `}${exact(after)}`).join(", ");
+  return staying(changes).map(([name, [before, after]]) => `${name} ${before === null ? "" : `${exact(before)} → `}${exact(after)}`).join(", ");
 }
 
 /**
@@ -60,8 +67,7 @@ export function describe(changes) {
  */
 export function shortLabel(changes) {
   if (changes.mode) return changes.mode.map(exact).join(" → ");
-  const [first] = Object.entries(changes).filter(([, [, after]]) => after !== null);
-  return first ? describe(Object.fromEntries([first])) : "";
+  return describe(Object.fromEntries(staying(changes).slice(0, 1)));
 }
 
 /**
