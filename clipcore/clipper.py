@@ -238,7 +238,7 @@ class Clipper:
         if (step := int(state["step"])) < 0:
             raise ValueError(f"step must be >= 0, got {step}")
         settings = self._controls.settings.restored(state["mode"], state["nonfinite"], state["values"], state["knobs"])
-        rule = RULES[settings.mode](settings.values[settings.mode], len(self.names))
+        rule = self._new_rule(settings)
         if state["rule"] is not None:
             rule.load_state_dict(state["rule"])
         return step, settings, rule
@@ -247,13 +247,13 @@ class Clipper:
         """Put the waiting patches into force; a rule whose operations they change gives way to another."""
         before = self._controls.settings
         for settings in self._controls.obey(step):
-            former, values = self._rule, settings.values[settings.mode]
+            former = self._rule
             if former is not None and settings.structure == before.structure:
-                former.set(values)
+                former.set(settings.values[settings.mode])
             elif former is not None:
                 self._rule = None
                 if settings.mode == before.mode:
-                    self._rule = RULES[settings.mode](values, len(self.names), former.device)
+                    self._rule = self._new_rule(settings, former.device)
                     self._rule.succeed(former)
             before = settings
 
@@ -290,12 +290,15 @@ class Clipper:
         mode, updates = self._controls.settings.mode, self._controls.take_obeyed()
         return ClipStats(self._step, time.time(), mode, self.names, updates, numbers, outcome, owners, exponents)
 
+    def _new_rule(self, settings: Settings, device: torch.device | str = "cpu") -> Rule:
+        return RULES[settings.mode](settings.values[settings.mode], len(self.names), device)
+
     def _ready_rule(self, device: torch.device) -> Rule:
         """The mode's rule, with its statistics, on the gradients' device."""
         known, settings = self._rule, self._controls.settings
         if known is not None and known.device == device:
             return known
-        self._rule = rule = RULES[settings.mode](settings.values[settings.mode], len(self.names), device)
+        self._rule = rule = self._new_rule(settings, device)
         if known is not None:
             rule.load_state_dict(known.state)
         return rule
