@@ -174,12 +174,11 @@ class Supervisor:
         await self.tell(run_id, state, reason)
 
     async def _tell_later(self, run_id: str, state: Outcome, reason: str) -> None:
-        told = False
-        while not told:
+        while True:
             await asyncio.sleep(TELL_INTERVAL_S)
             with suppress(StoreError):
                 await self._on_exit(run_id, state, reason)
-                told = True
+                return
 
 
 async def _last_output(process: Process) -> str:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -144,15 +145,22 @@ def test_a_killed_worker_leaves_a_failed_run_with_its_steps(site):
     assert failed["seq"] >= seen
 
 
+@contextmanager
+def killed_on_a_full_disk(site, run_id, monkeypatch, caplog):
+    """The worker has ended, which cannot be written down before the context does."""
+    with monkeypatch.context() as full:
+        full.setattr(site.store, "add_line", fail)
+        os.kill(process_of(run_id), signal.SIGKILL)
+        until(lambda: "cannot be written down yet: the disk is full" in caplog.text)
+        yield
+
+
 def test_an_end_that_could_not_be_written_down_is_told_later(site, monkeypatch, caplog):
     """While the disk is full its run is still in use; with room it has ended, for its reason, and can be deleted."""
     monkeypatch.setattr("server.supervisor.TELL_INTERVAL_S", 0.1)
     run_id = start(site)
     wait_for_step(site, run_id, 1)
-    with monkeypatch.context() as full:
-        full.setattr(site.store, "add_line", fail)
-        os.kill(process_of(run_id), signal.SIGKILL)
-        until(lambda: "cannot be written down yet: the disk is full" in caplog.text)
+    with killed_on_a_full_disk(site, run_id, monkeypatch, caplog):
         assert site.http.delete(f"/api/runs/{run_id}").status_code == 409
     assert wait_for_state(site, run_id, "failed")["reason"].startswith("killed by SIGKILL")
     assert site.http.delete(f"/api/runs/{run_id}").status_code == 204
@@ -163,10 +171,7 @@ def test_a_server_ends_though_an_end_could_not_be_written_down(serve, monkeypatc
     site = serve()
     run_id = start(site)
     wait_for_step(site, run_id, 1)
-    with monkeypatch.context() as full:
-        full.setattr(site.store, "add_line", fail)
-        os.kill(process_of(run_id), signal.SIGKILL)
-        until(lambda: "cannot be written down yet" in caplog.text)
+    with killed_on_a_full_disk(site, run_id, monkeypatch, caplog):
         site.close()
     assert run(serve(), run_id)["state"] == "stopped"
 
