@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,11 @@ def unheard(url: str, script: str, width: int, height: int) -> Iterator[Evaluate
         try:
             with connect(_first_tab(Path(profile) / "DevToolsActivePort"), max_size=None) as tab:
                 time.sleep(SETTLE_S)
-                numbers = itertools.count(1)
-                _call(tab, next(numbers), "Page.enable")
-                _call(tab, next(numbers), "Page.addScriptToEvaluateOnNewDocument", source=script)
-                _call(tab, next(numbers), "Page.navigate", url=url)
-                yield lambda expression: _call(
-                    tab, next(numbers), "Runtime.evaluate", expression=expression, returnByValue=True
-                )["result"].get("value")
+                call = partial(_call, tab, itertools.count(1))
+                call("Page.enable")
+                call("Page.addScriptToEvaluateOnNewDocument", source=script)
+                call("Page.navigate", url=url)
+                yield lambda text: call("Runtime.evaluate", expression=text, returnByValue=True)["result"].get("value")
         finally:
             browser.terminate()
             browser.wait(20)
@@ -64,7 +63,8 @@ def _first_tab(port_file: Path) -> str:
     raise SystemExit(f"Chromium did not start within {START_S:.0f} s")
 
 
-def _call(tab: ClientConnection, number: int, method: str, **parameters: Any) -> dict[str, Any]:
+def _call(tab: ClientConnection, numbers: Iterator[int], method: str, **parameters: Any) -> dict[str, Any]:
+    number = next(numbers)
     tab.send(json.dumps({"id": number, "method": method, "params": parameters}))
     while (answer := json.loads(tab.recv())).get("id") != number:
         pass  # news of the page
