@@ -19,7 +19,7 @@ import json
 import statistics
 import time
 
-from browser import chromium, heap_mb
+from browser import page
 from fleet import Fleet
 from live import live
 from served import URL, get, rss_mb, served
@@ -31,17 +31,14 @@ WHO = ("server", "trainer", "fleet", "page")
 def main(minutes: float, trainers: int, layers: int) -> None:
     """Watch, print the table, and one line of JSON."""
     readings: list[list[float]] = []
-    with served() as server, live(layers) as (trainer, run), chromium() as browser:
+    with served() as server, live(layers) as (trainer, run), page(f"{URL}?run={run}&last=all") as opened:
         fleet = Fleet(URL, trainers, STEPS_PER_S, seconds=60 * minutes)
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(f"{URL}?run={run}&last=all")
-        session = page.context.new_cdp_session(page)
         print(f"{'minute':>8}" + "".join(f"{who:>10}" for who in WHO) + f"{'steps/s':>10}", flush=True)
         start, before, taken = time.monotonic(), 0.0, _taken()
         while before < minutes:
-            page.wait_for_timeout(1000 * max(0.0, start + 60 * (len(readings) + 1) - time.monotonic()))
+            time.sleep(max(0.0, start + 60 * (len(readings) + 1) - time.monotonic()))
             minute = (time.monotonic() - start) / 60
-            held = [rss_mb(server), rss_mb(trainer), rss_mb(fleet.pid), heap_mb(session)]
+            held = [rss_mb(server), rss_mb(trainer), rss_mb(fleet.pid), opened.heap_mb()]
             rate = (-taken + (taken := _taken())) / (-before + (before := minute)) / 60
             readings.append([minute, *held, rate])
             print(f"{minute:8.1f}" + "".join(f"{mb:10.1f}" for mb in held) + f"{rate:10.0f}", flush=True)

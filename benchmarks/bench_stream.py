@@ -169,9 +169,9 @@ def measure_page(quick: bool) -> dict[str, float]:
     seconds = 10 if quick else 60
     fleet = Fleet(URL, trainers=1, per_s=STEPS_PER_S, seconds=seconds)
     with witness(URL) as page:
-        page.wait(2)  # one that has just opened is busy with itself
+        time.sleep(2)  # one that has just opened is busy with itself
         opening = len(page.frames())
-        page.wait(seconds - 6)
+        time.sleep(seconds - 6)
         frames = page.frames()[opening:]
     (run,) = fleet.result()["runs"]
     stamps = get(f"/api/runs/{run}/series?metrics=time&points=100000")["columns"]["time"]

@@ -23,17 +23,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from browser import chromium
+from browser import DESKTOP, PHONE, Page, page
 from live import live
-from playwright.sync_api import Browser, CDPSession, Page
 from served import URL, check_stored, served
 from torch import nn
-from unheard import unheard
 
 import clipcore
 
-DESKTOP = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
+WARM_S = 3.0
 
 #: Counts draws by chart, and times keys: from the event's own stamp to the frame after the one that it changed.
 PROBE = """
@@ -65,7 +62,7 @@ addEventListener("keydown", (event) => requestAnimationFrame(() => {
 }), true);
 """
 
-BEYOND = """() => [...document.querySelectorAll(".plot")]
+BEYOND = """[...document.querySelectorAll(".plot")]
     .filter((plot) => plot.getBoundingClientRect().top > innerHeight)
     .map((plot) => plot.dataset.testid)"""
 
@@ -74,14 +71,14 @@ def main(quick: bool, layers: int) -> None:
     """Measure, print a table, and one line of JSON."""
     steps, seconds = (20_000, 5.0) if quick else (1_000_000, 20.0)
     result: dict[str, Any] = {"finished_steps": steps, "layers": layers}
-    with served(), chromium() as browser:
+    with served():
         result["first_paint_ms"] = measure_first_paint(finished_run(steps))
         print(f"first paint         {result['first_paint_ms']:6.0f} ms of {steps:,} steps")
         with live(layers):
             for width in ("1000", "all"):
-                result[f"last_{width}"] = measure_live(browser, f"{URL}?last={width}", seconds)
+                result[f"last_{width}"] = measure_live(f"{URL}?last={width}", seconds)
                 print_live(width, result[f"last_{width}"])
-            result["hidden_draws"] = measure_hidden(browser, seconds)
+            result["hidden_draws"] = measure_hidden(seconds)
             print(f"hidden charts       {result['hidden_draws']:6d} draws")
     print(json.dumps(result))
 
@@ -101,72 +98,58 @@ def finished_run(steps: int) -> str:
     return run.id
 
 
-@contextmanager
-def page(browser: Browser, url: str, viewport: dict[str, int] = DESKTOP) -> Iterator[tuple[Page, CDPSession]]:
-    """A page with the probe in it, with nothing cached."""
-    context = browser.new_context(viewport={"width": viewport["width"], "height": viewport["height"]})
-    opened = context.new_page()
-    opened.add_init_script(PROBE)
-    opened.goto(url)
-    opened.wait_for_function("() => window.painted > 0", timeout=60_000)
-    yield opened, context.new_cdp_session(opened)
-    context.close()
-
-
 def measure_first_paint(run: str) -> float:
     """Milliseconds from navigation to the drawn norm chart; the median of five."""
     took: list[float] = []
     for _ in range(5):
-        with unheard(f"{URL}?run={run}&last=all", PROBE, **DESKTOP) as evaluate:
-            while not (painted := evaluate("window.painted")):
-                time.sleep(0.2)  # to ask takes the page's time
-            took.append(painted)
+        with page(f"{URL}?run={run}&last=all", PROBE) as opened:
+            took.append(opened.wait_for("window.painted"))
     return statistics.median(took)
 
 
-def measure_live(browser: Browser, url: str, seconds: float) -> dict[str, Any]:
+def measure_live(url: str, seconds: float) -> dict[str, Any]:
     """Draws per second of the slowest chart and of each, key latency, and how busy the main thread is."""
-    with page(browser, url) as (opened, session):
-        opened.wait_for_timeout(3000)
-        session.send("Performance.enable", {"timeDomain": "threadTicks"})
-        before, busy = draws(opened), task_seconds(session)
+    with watched(url, DESKTOP) as opened:
+        before, busy = draws(opened), opened.busy_s()
         start = time.monotonic()
         while time.monotonic() - start < seconds:
-            opened.keyboard.press("]")
-            opened.wait_for_timeout(random.uniform(100, 300))
+            opened.press("]")
+            time.sleep(random.uniform(0.1, 0.3))
         took = time.monotonic() - start
         rates = {chart: round((n - before[chart]) / took, 1) for chart, n in draws(opened).items()}
-        keys = sorted(opened.evaluate("() => window.keys"))
+        keys = sorted(opened.evaluate("window.keys"))
         return {
             "redraws_per_s": rates,
             "redraws_per_s_least": min(rates.values()),
             "key_ms_median": round(statistics.median(keys)),
             "key_ms_most": round(keys[-1]),
-            "busy": round((task_seconds(session) - busy) / took, 2),
+            "busy": round((opened.busy_s() - busy) / took, 2),
         }
 
 
-def measure_hidden(browser: Browser, seconds: float) -> int:
+def measure_hidden(seconds: float) -> int:
     """Draws of charts that a phone's screen does not show."""
-    with page(browser, URL, PHONE) as (opened, _session):
-        opened.wait_for_timeout(2000)
+    with watched(URL, PHONE) as opened:
         beyond = opened.evaluate(BEYOND)
         before = draws(opened)
-        opened.wait_for_timeout(seconds * 1000)
+        time.sleep(seconds)
         after = draws(opened)
         return sum(after[chart] - before[chart] for chart in beyond)
 
 
+@contextmanager
+def watched(url: str, size: tuple[int, int]) -> Iterator[Page]:
+    """A page that has come up and been at it for a while."""
+    with page(url, PROBE, size) as opened:
+        opened.wait_for("window.painted")
+        time.sleep(WARM_S)
+        yield opened
+
+
 def draws(opened: Page) -> dict[str, int]:
     """Draws so far, by chart."""
-    counted: dict[str, int] = opened.evaluate("() => ({...window.draws})")
+    counted: dict[str, int] = opened.evaluate("window.draws")
     return counted
-
-
-def task_seconds(session: CDPSession) -> float:
-    """Seconds of CPU that the main thread has taken."""
-    metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
-    return float(metrics["TaskDuration"])
 
 
 def print_live(width: str, live: dict[str, Any]) -> None:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from browser import chromium
-from playwright.sync_api import Page
+from browser import Page, page
 
 # After `react` the chart is in the document; the frame that shows it is over when, after the next animation callback,
 # a message arrives. A chart's newest step is the last of its trace of norms.
@@ -39,22 +38,15 @@ class Witness:
 
     def frames(self) -> list[tuple[int, float]]:
         """Of each frame with a new norm chart: its newest step, and when it was shown, unix s."""
-        return [(step, time_s) for step, time_s in self._page.evaluate("() => window.frames_") if step]
-
-    def wait(self, seconds: float) -> None:
-        """Let the page live."""
-        self._page.wait_for_timeout(seconds * 1e3)
+        return [(step, time_s) for step, time_s in self._page.evaluate("window.frames_") if step]
 
 
 @contextmanager
 def witness(url: str) -> Iterator[Witness]:
     """Open the page in a browser that ends with the context."""
-    with chromium() as browser:
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.add_init_script(_NOTE_FRAMES)
-        page.goto(url)
-        page.wait_for_selector("[data-testid=chart-norm] .scatterlayer path", state="attached")
-        yield Witness(page)
+    with page(url, _NOTE_FRAMES) as opened:
+        opened.wait_for("document.querySelector('[data-testid=chart-norm] .scatterlayer path') !== null")
+        yield Witness(opened)
 
 
 def latencies_ms(stamps: Sequence[float], frames: Sequence[tuple[int, float]]) -> list[float]:
