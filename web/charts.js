@@ -1,5 +1,6 @@
 /** Figures drawn with Plotly; nothing else knows it but traces.js, which this module alone uses. */
 
+import { along } from "./lib/scale.js";
 import { barTraces, COLOURS, cutShapes, heatTraces, imageTraces, lineTraces, markTraces, plain, shareTraces, stepAxis, valueAxis, veils } from "./traces.js";
 
 /** @typedef {import("./lib/figures.js").Figure} Figure */
@@ -13,7 +14,7 @@ import { barTraces, COLOURS, cutShapes, heatTraces, imageTraces, lineTraces, mar
 /**
  * The part of Plotly's interface used here.
  * @typedef {object} Plotly
- * @property {(element: HTMLElement, data: Options[], layout: Options, config: Options) => Promise<unknown>} react
+ * @property {(element: HTMLElement, data: Options[], layout: Options, config?: Options) => Promise<unknown>} react
  * @property {(figure: Picture, options: Options) => Promise<unknown>} downloadImage
  */
 
@@ -25,6 +26,8 @@ import { barTraces, COLOURS, cutShapes, heatTraces, imageTraces, lineTraces, mar
 
 /** Fingers scroll where a mouse zooms. */
 const COARSE = matchMedia("(pointer: coarse)");
+/** Given once: with it Plotly compares all of its settings again, and lays the page out to do so. */
+const CONFIG = { displayModeBar: false, doubleClick: false, responsive: false, showTips: false };
 /** Room for an image's title and legend, px. */
 const TITLE_PX = 64;
 
@@ -136,9 +139,7 @@ export class Chart {
    */
   yOf(value) {
     if (!this.#drawn) return NaN;
-    const { type, lo, hi } = this.#drawn.y;
-    const share = type === "log" ? Math.log(Math.max(value, lo) / lo) / Math.log(hi / lo) : (value - lo) / (hi - lo);
-    return this.#margin.top + (1 - Math.min(1, Math.max(0, share))) * this.height;
+    return this.#margin.top + (1 - Math.min(1, Math.max(0, along(this.#drawn.y, value)))) * this.height;
   }
 
   /**
@@ -236,7 +237,7 @@ export class Chart {
       ...axes,
     };
     this.#picture = { data, layout };
-    this.#plotly.react(this.#element, data, layout, { displayModeBar: false, doubleClick: false, responsive: false, showTips: false });
+    this.#plotly.react(this.#element, data, layout, this.#listening ? undefined : CONFIG);
     if (!this.#listening) this.#listen();
   }
 

@@ -40,7 +40,11 @@ const socket = new Socket(url, {
 });
 const store = new Store((message) => socket.send(message), fromQuery(location.search));
 const storage = kept(() => localStorage);
-const frames = new Frames((frame) => requestAnimationFrame(frame), () => performance.now());
+const now = () => performance.now();
+/** What follows the hand is drawn in the very next frame. */
+const frames = new Frames((frame) => requestAnimationFrame(frame), now);
+/** What follows the data is drawn between frames, so that none waits for a chart; a hidden page has no frames. */
+const turns = new Frames((turn, ms) => (document.hidden ? requestAnimationFrame(turn) : setTimeout(turn, ms)), now);
 
 const control = new ControlView(find(document, "#control", HTMLFormElement), store, (sentence) => setText(element("#announce"), sentence));
 const start = new StartView(element("#start"), store);
@@ -63,11 +67,11 @@ store.watch(["view", "run"], () => {
 });
 
 for (const draw of [statusView(element(".bar"), store), nowView(element("#now"), store), titleView(store)]) {
-  store.watch(["rows", "run", "connection"], frames.add(draw, { every: 250 }));
+  store.watch(["rows", "run", "connection"], turns.add(draw, { every: 250 }));
 }
 
 const advice = new AdviceView(element("#advice"), store, storage);
-store.watch(["rows", "layers", "run"], frames.add(() => advice.draw(), { every: 2000 }));
+store.watch(["rows", "layers", "run"], turns.add(() => advice.draw(), { every: 2000 }));
 
 let repaint = () => {};
 themeView(element("[data-testid=theme]"), storage, () => repaint());
@@ -94,5 +98,5 @@ socket.connect();
 for (const change of ["offline", "online"]) addEventListener(change, () => socket.doubt());
 getRules().then((rules) => store.setRules(rules), (error) => store.say(`The clipping modes could not be loaded: ${error.message}`));
 start.load().catch((error) => store.say(`The built-in trainings could not be loaded: ${error.message}`));
-if (plotly) repaint = boardView(element(".board"), store, frames, plotly);
+if (plotly) repaint = boardView(element(".board"), store, { frames, turns }, plotly);
 else store.say("Plotly could not be loaded, so there are no charts: load the page again");

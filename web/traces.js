@@ -1,5 +1,7 @@
 /** Figures as Plotly's traces and axes: the other half of charts.js, which alone uses it. */
 
+import { along } from "./lib/scale.js";
+
 /** @typedef {import("./lib/figures.js").Figure} Figure */
 /** @typedef {import("./lib/figures.js").Role} Role */
 /** @typedef {import("./lib/heat.js").HeatFigure} HeatFigure */
@@ -109,24 +111,29 @@ function drawable(values, { type, lo }) {
 }
 
 /**
- * What was cut off: a shape behind the lines, since of a trace with so many gaps Plotly makes as many elements.
+ * What was cut off: a shape behind the lines, since of a trace with so many gaps Plotly makes as many elements; placed
+ * in shares of the plotting area, since of one in data units it looks for the extremes.
  * @param {Figure} figure
  * @param {Palette} palette
  * @returns {Options[]}
  */
-export function cutShapes({ lines, y, faint }, palette) {
-  return lines.filter(({ role, x }) => role === "cut" && x.length > 0).map(({ role, name, x, y: values }) => ({
+export function cutShapes({ x, y, lines, faint }, palette) {
+  const place = (/** @type {number} */ at) => along({ type: "linear", ...x }, at).toFixed(4);
+  const height = (/** @type {number} */ value) => Math.min(1, along(y, value)).toFixed(4);
+  return lines.filter((line) => line.role === "cut" && line.x.length > 0).map(({ role, name, ...line }) => ({
     type: "path",
-    layer: "between", // the grid and the lines
+    xref: "paper",
+    yref: "paper",
     name: plain(name),
-    path: pathOf(x, drawable(values, y)),
+    path: pathOf(line.x, (i) => `${place(line.x[i])},${height(line.y[i])}`),
     opacity: faint ? FAINT : VEIL,
     line: { ...LINES[role], color: palette[role] },
   }));
 }
 
 /**
- * A picture's traces as an image shows them: under the page's words, with a sample of what is drawn as a shape.
+ * A picture's traces as an image shows them: under the page's words, with a sample of what is drawn as a shape, and the
+ * scale of colours that the page has beside it.
  * @param {Options[]} traces
  * @param {Options[]} shapes  some with a name
  * @returns {Options[]}
@@ -136,16 +143,17 @@ export function imageTraces(traces, shapes) {
     type: "scatter", mode: "markers", name, x: [null], y: [null], opacity,
     marker: { symbol: "square", size: 10, color: /** @type {Options} */ (line).color },
   }));
-  return [...traces.map((trace) => ({ ...trace, name: WORDS[String(trace.name)] ?? trace.name })), ...samples];
+  const named = traces.map((trace) => ({ ...trace, name: WORDS[String(trace.name)] ?? trace.name, showscale: "colorbar" in trace }));
+  return [...named, ...samples];
 }
 
 /**
- * A line as an SVG path in data units, broken at every NaN.
+ * An SVG path, broken at every NaN.
  * @param {Float64Array} x
- * @param {Float64Array} y
+ * @param {(i: number) => string} point  where the i-th lies
  */
-function pathOf(x, y) {
-  return Array.from(x, (at, i) => (Number.isNaN(at) ? "" : `${i === 0 || Number.isNaN(x[i - 1]) ? "M" : "L"}${at},${y[i]}`)).join("");
+function pathOf(x, point) {
+  return Array.from(x, (at, i) => (Number.isNaN(at) ? "" : `${i === 0 || Number.isNaN(x[i - 1]) ? "M" : "L"}${point(i)}`)).join("");
 }
 
 /**
@@ -189,7 +197,7 @@ export function heatTraces({ y, columns, rows, grid, nan, colour, marks }, palet
   return [
     {
       ...looks, z: grid.map((row) => row.map((value) => place(Math.max(value, colour.lo)))),
-      zmin: place(colour.lo), zmax: place(colour.hi), colorscale: "Viridis",
+      zmin: place(colour.lo), zmax: place(colour.hi), colorscale: "Viridis", showscale: false,
       colorbar: {
         thickness: 8, outlinewidth: 0, xpad: 4, ypad: 0, ticklen: 0,
         tickvals: colour.ticks.map(({ value }) => place(value)), ticktext: colour.ticks.map(({ label }) => label),
@@ -261,7 +269,7 @@ export function shareTraces(curves, palette) {
  * @returns {Options}
  */
 export function stepAxis({ lo, hi, ticks }, palette) {
-  return { ...axisLooks(ticks, palette), range: [lo, hi], showgrid: false, ticks: "outside", ticklen: 4, tickcolor: palette.hairline };
+  return { ...axisLooks(ticks, palette), type: "linear", range: [lo, hi], showgrid: false, ticks: "outside", ticklen: 4, tickcolor: palette.hairline };
 }
 
 /**

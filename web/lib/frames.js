@@ -1,7 +1,8 @@
 /**
- * Who may draw in the next animation frame: what changed, is visible and is due, while the frame's time lasts.
+ * Who may draw next: what changed, is visible and is due.
  *
- * Whatever a drawing costs, it takes at most its share of the time, so the page stays responsive on a busy machine.
+ * Whatever a drawing costs, it takes at most its share of the time, and all together leave some to the rest of the page,
+ * so that it answers on a busy machine, too.
  */
 
 /**
@@ -14,17 +15,22 @@
  * @property {number} due  ms, on the clock of `now`
  */
 
+/** After so much drawing at a time the browser has its turn. */
 const BUDGET_MS = 12;
+/** What stays free after drawing, as a multiple of what that took. */
+const REST = 1 / 3;
 
 export class Frames {
   /** @type {Drawing[]} */
   #drawings = [];
-  #requested = false;
+  /** When the frame begins that has been asked for. */
+  #next = Infinity;
+  #rested = 0;
   #request;
   #now;
 
   /**
-   * @param {(frame: () => void) => void} request  requestAnimationFrame
+   * @param {(frame: () => void, ms: number) => void} request  calls back, after so long or later
    * @param {() => number} now  ms
    */
   constructor(request, now) {
@@ -37,7 +43,7 @@ export class Frames {
    * @param {{every?: number, share?: number, visible?: () => boolean}} [options]
    * @returns {() => void}  call it when what is drawn has changed
    */
-  add(draw, { every = 100, share = 1 / 8, visible = () => true } = {}) {
+  add(draw, { every = 0, share = 1, visible = () => true } = {}) {
     /** @type {Drawing} */
     const drawing = { draw, every, share, visible, dirty: false, due: 0 };
     this.#drawings.push(drawing);
@@ -49,22 +55,27 @@ export class Frames {
 
   /** Look again at what waits: something became visible. */
   wake() {
-    if (this.#requested) return;
-    this.#requested = true;
-    this.#request(() => this.#frame());
+    const next = Math.max(this.#rested, Math.min(...this.#waiting().map(({ due }) => due)));
+    if (next >= this.#next) return;
+    this.#next = next;
+    this.#request(() => next === this.#next && this.#frame(), next - this.#now());
+  }
+
+  #waiting() {
+    return this.#drawings.filter(({ dirty, visible }) => dirty && visible());
   }
 
   #frame() {
-    this.#requested = false;
     const start = this.#now();
-    const waiting = this.#drawings.filter((d) => d.dirty && d.visible()).sort((a, b) => a.due - b.due);
-    for (const drawing of waiting) {
+    for (const drawing of this.#waiting().sort((a, b) => a.due - b.due)) {
       const before = this.#now();
       if (before - start >= BUDGET_MS || drawing.due > before) break;
       drawing.dirty = false;
       drawing.draw();
       drawing.due = before + Math.max(drawing.every, (this.#now() - before) / drawing.share);
     }
-    if (waiting.some((drawing) => drawing.dirty)) this.wake();
+    this.#rested = this.#now() + (this.#now() - start) * REST;
+    this.#next = Infinity;
+    this.wake();
   }
 }

@@ -29,6 +29,16 @@ const NEAR = 100;
 const ZERO_GAP = Math.sqrt(10);
 
 /**
+ * How far along an axis a value lies.
+ * @param {{type: "log" | "linear", lo: number, hi: number}} axis
+ * @param {number} value  of a log axis, one below its lower end, such as zero, lies at that end
+ * @returns {number}  0 at its lower end, 1 at its upper one
+ */
+export function along({ type, lo, hi }, value) {
+  return type === "log" ? Math.log(Math.max(value, lo) / lo) / Math.log(hi / lo) : (value - lo) / (hi - lo);
+}
+
+/**
  * The power of ten at or below a positive number.
  * @param {number} value
  */

@@ -143,8 +143,10 @@ export function clippedAt({ steps, curve: { threshold, clipped }, histogram }, l
  * @returns {{x: number[], y: number[]}}
  */
 export function shareCurve(whatif, [lo, hi]) {
-  const x = [lo, ...whatif.curve.threshold.filter((threshold) => threshold > lo && threshold < hi), hi];
-  return { x, y: x.map((limit) => clippedAt(whatif, limit)) };
+  const { threshold, clipped } = whatif.curve;
+  const within = [...threshold.keys()].filter((i) => threshold[i] > lo && threshold[i] < hi);
+  const [first, last] = [lo, hi].map((end) => clippedAt(whatif, end));
+  return { x: [lo, ...within.map((i) => threshold[i]), hi], y: [first, ...within.map((i) => clipped[i]), last] };
 }
 
 /**

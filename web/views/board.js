@@ -17,17 +17,17 @@ import { WhatIfView } from "./whatif.js";
 /** @typedef {{element: HTMLElement, draw: () => void}} View */
 
 /** The norm chart is what shows a step first. */
-const FIRST = { every: 50, share: 1 / 3 };
-const REST = { every: 160 };
+const FIRST = { every: 50, share: 1 / 4 };
+const REST = { every: 160, share: 1 / 6 };
 
 /**
  * @param {HTMLElement} board
  * @param {Store} store
- * @param {Frames} frames
+ * @param {{frames: Frames, turns: Frames}} when  what follows the hand is drawn, and what follows the data
  * @param {import("../charts.js").Plotly} plotly
  * @returns {() => void}  draws everything anew, in the colours of the theme
  */
-export function boardView(board, store, frames, plotly) {
+export function boardView(board, store, { frames, turns }, plotly) {
   let palette = readPalette();
   const makeChart = (/** @type {HTMLElement} */ element, /** @type {import("../charts.js").Margin} */ margin) => {
     const chart = new Chart(plotly, element, () => palette, margin);
@@ -53,20 +53,20 @@ export function boardView(board, store, frames, plotly) {
     key.read(crosshair.step);
     crosshair.draw();
   };
-  const pointed = frames.add(read, { every: 0 });
+  const pointed = frames.add(read);
   const crosshair = new Crosshair([...plots, layers], store, () => pointed());
   for (const plot of plots) plot.afterDraw = () => crosshair.draw();
   norm.afterDraw = () => {
     handle.draw();
     crosshair.draw();
   };
-  store.watch(["rows", "layers", "run", "view", "overlay"], frames.add(read, { every: 250 }));
-  store.watch(["draft", "run", "rules", "connection"], frames.add(() => handle.draw(), { every: 0 }));
+  store.watch(["rows", "layers", "run", "view", "overlay"], turns.add(read, { every: 250 }));
+  store.watch(["draft", "run", "rules", "connection"], frames.add(() => handle.draw()));
 
   const redraws = [
-    ...plots.map((plot) => redrawWhenSeen(plot, frames, store, ["rows", "run", "view", "log", "overlay"], plot === norm ? FIRST : REST)),
-    redrawWhenSeen(layers, frames, store, ["layers", "rows", "run", "runs", "view", "log"], REST),
-    redrawWhenSeen(whatif, frames, store, ["whatif", "view", "run", "runs", "draft", "rules", "connection"], REST),
+    ...plots.map((plot) => redrawWhenSeen(plot, turns, store, ["rows", "run", "view", "log", "overlay"], plot === norm ? FIRST : REST)),
+    redrawWhenSeen(layers, turns, store, ["layers", "rows", "run", "runs", "view", "log"], REST),
+    redrawWhenSeen(whatif, turns, store, ["whatif", "view", "run", "runs", "draft", "rules", "connection"], REST),
   ];
   return () => {
     palette = readPalette();
@@ -77,20 +77,24 @@ export function boardView(board, store, frames, plotly) {
 /**
  * Draw a view when its topics or its size change, but only while it is on the screen.
  * @param {View} view
- * @param {Frames} frames
+ * @param {Frames} turns
  * @param {Store} store
  * @param {Topic[]} topics
  * @param {{every: number, share?: number}} pace
  * @returns {() => void}  draws it anew
  */
-function redrawWhenSeen(view, frames, store, topics, pace) {
+function redrawWhenSeen(view, turns, store, topics, pace) {
   let seen = false;
-  const redraw = frames.add(() => view.draw(), { ...pace, visible: () => seen && view.element.clientWidth > 0 });
+  let wide = false;
+  const redraw = turns.add(() => view.draw(), { ...pace, visible: () => seen && wide });
   new IntersectionObserver((entries) => {
     seen = entries.some(({ isIntersecting }) => isIntersecting);
-    frames.wake();
+    turns.wake();
   }).observe(view.element);
-  new ResizeObserver(redraw).observe(view.element);
+  new ResizeObserver(([{ contentRect }]) => {
+    wide = contentRect.width > 0;
+    redraw();
+  }).observe(view.element);
   store.watch(topics, redraw);
   return redraw;
 }

@@ -6,6 +6,7 @@ import { layerFigure } from "../lib/figures.js";
 import { count, number, percent } from "../lib/format.js";
 import { exponentsHeat, layersHeat, rowNames } from "../lib/heat.js";
 import { arrange, curveOf, SUBJECTS, within, worstLayer } from "../lib/layers.js";
+import { ColourScale } from "./colours.js";
 import { find, make, onClick, setText } from "./dom.js";
 import { compared, runsOn, sceneOf } from "./plots.js";
 
@@ -28,6 +29,7 @@ const WORDS = {
 
 export class LayersView {
   #store;
+  #colours;
   #readout;
   #name = make("b");
   #value = make("span");
@@ -53,6 +55,7 @@ export class LayersView {
   constructor(figure, store, makeChart) {
     this.element = find(figure, ".plot", HTMLElement);
     this.chart = makeChart(this.element, MARGIN);
+    this.#colours = new ColourScale(this.element);
     this.#store = store;
     this.#readout = find(figure, ".readout", HTMLElement);
     this.#words = find(figure, ".words", HTMLElement);
@@ -190,7 +193,7 @@ export class LayersView {
     if (names) this.chart.margin = { ...MARGIN, left: Math.max(MARGIN.left, room + NAME_GAP) };
     const heat = layersHeat(sceneOf(this.#store), this.chart, { pictures, measure, layers: this.#layers, names });
     this.#perRow = heat.perRow;
-    this.chart.drawHeat(heat);
+    this.#drawHeat(heat);
     setText(this.#note, this.#whyEmpty(pictures.length));
   }
 
@@ -217,6 +220,7 @@ export class LayersView {
       const [from, to] = inside(x, lo, hi);
       return { ...curve, x: x.subarray(from, to), y: y.subarray(from, to) };
     });
+    this.#colours.hide();
     this.chart.draw(layerFigure(scene, this.chart.width, measure, curves));
     setText(this.#note, "");
   }
@@ -224,8 +228,15 @@ export class LayersView {
   /** @param {Picture[]} pictures */
   #drawExponents(pictures) {
     const heat = exponentsHeat(sceneOf(this.#store), this.chart, pictures);
-    this.chart.drawHeat(heat);
+    this.#drawHeat(heat);
     setText(this.#note, heat.grid.length ? "" : "No elements were counted in these steps");
+  }
+
+  /** @param {import("../lib/heat.js").HeatFigure} heat */
+  #drawHeat(heat) {
+    this.chart.drawHeat(heat);
+    if (heat.columns.length) this.#colours.draw(this.chart, heat.colour);
+    else this.#colours.hide();
   }
 
   /**
