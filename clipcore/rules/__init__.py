@@ -22,8 +22,10 @@ def schema() -> dict[str, dict[str, Any]]:
     """Every mode's parameters as JSON Schema, for forms and validation elsewhere.
 
     Returns:
-        mode -> {"title", "help", "source", "bound": the parameter that is the mode's knob or None, "type": "object",
-        "properties": JSON Schema of each parameter, "additionalProperties": False}.
+        mode -> {"title", "help", "source", "bound": the parameter that is the mode's knob or None, "bounds": what it
+        bounds ("global norm", "parameter", "output unit", "element") or None, "adaptive": whether the bound follows the
+        norms that were seen, "type": "object", "properties": JSON Schema of each parameter,
+        "additionalProperties": False}.
 
     >>> schema()["norm"]["bound"], schema()["norm"]["properties"]["max_norm"]["minimum"]
     ('max_norm', 0.0)
@@ -34,6 +36,8 @@ def schema() -> dict[str, dict[str, Any]]:
             "help": rule.help,
             "source": rule.source,
             "bound": rule.bound,
+            "bounds": rule.bounds,
+            "adaptive": rule.adaptive,
             "type": "object",
             "properties": {parameter.name: parameter.schema() for parameter in rule.parameters},
             "additionalProperties": False,
