@@ -13,9 +13,24 @@ from clipcore.rules.rule import Decision, Norms, Rule, ScalingRule
 from clipcore.rules.value import ClipValue
 from clipcore.rules.zclip import ZClip
 
-__all__ = ["AGC", "RULES", "ClipValue", "Decision", "Norms", "Parameter", "Rule", "ScalingRule", "Value", "schema"]
+__all__ = [
+    "AGC",
+    "NAMES",
+    "RULES",
+    "ClipValue",
+    "Decision",
+    "Norms",
+    "Parameter",
+    "Rule",
+    "ScalingRule",
+    "Value",
+    "schema",
+]
 
 RULES: dict[str, type[Rule]] = {rule.mode: rule for rule in (Off, Norm, ClipValue, Layer, AGC, AutoClip, ZClip, AdaGC)}
+
+#: What the clipping's own settings are called, in whichever mode; a knob must be called otherwise.
+NAMES = frozenset({"mode", "nonfinite", *(parameter.name for rule in RULES.values() for parameter in rule.parameters)})
 
 
 def schema() -> dict[str, dict[str, Any]]:
