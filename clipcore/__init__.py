@@ -1,15 +1,18 @@
 """Gradient clipping for PyTorch that is exact, fast, and says what it does.
 
-Use it like this::
+`torch.nn.utils`'s functions with the same arguments, and `Clipper`, whose mode and bounds change while training runs;
+`connect` shows its steps on a page, which steers it.
 
-clipcore.clip_grad_norm_(model.parameters(), 1.0)          # torch.nn.utils's functions, same arguments
+>>> import clipcore
+>>> model = torch.nn.Linear(2, 1)
+>>> model(torch.ones(2)).backward()
+>>> norm = clipcore.clip_grad_norm_(model.parameters(), 1.0)
 
-clipper = clipcore.Clipper(model, mode="norm", max_norm=1.0)
-stats = clipper.clip_()                                    # after backward, before optimizer.step()
-clipper.update(max_norm=0.5)                               # from any thread; the next clip_() obeys
-
-run = clipcore.connect(clipper, name="my run")             # watch and steer it on a page
-run.log(stats, loss=loss)
+>>> clipper = clipcore.Clipper(model, mode="norm", max_norm=1.0)
+>>> stats = clipper.clip_()  # after backward, before optimizer.step()
+>>> stats.norm.item() <= 1
+True
+>>> change = clipper.update(max_norm=0.5)  # from any thread; the next clip_() obeys
 """
 
 from clipcore.clipper import Clipper

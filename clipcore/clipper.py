@@ -1,6 +1,7 @@
 """The Clipper: measure -> rule -> apply -> ClipStats, with a configuration that any thread may change while it runs."""
 
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -118,6 +119,11 @@ class Clipper:
         return tuple(self._controls.settings.knobs.values())
 
     @property
+    def obeyed(self) -> deque[Update]:
+        """The latest patches that took effect, oldest first; it grows with the steps. At most 1,024 are kept."""
+        return self._controls.obeyed
+
+    @property
     def exponents(self) -> int:
         """One block of elements in so many is counted by exponent; 0 for none."""
         return self._exponents.every
@@ -182,7 +188,7 @@ class Clipper:
             return None
         self._step += 1
         self._captured = replace(
-            self._captured, step=self._step, time=time.time(), updates=self._controls.take_obeyed()
+            self._captured, step=self._step, time=time.time(), updates=self._controls.take_unrecorded()
         )
         return self._captured
 
@@ -287,7 +293,7 @@ class Clipper:
     def _record(self, outcome: Outcome | None, gradients: Gradients | None, exponents: Tensor | None) -> ClipStats:
         numbers = numbers_of(outcome, gradients.elements) if outcome and gradients else numbers_of_nothing()
         owners = gradients.owners if gradients else ()
-        mode, updates = self._controls.settings.mode, self._controls.take_obeyed()
+        mode, updates = self._controls.settings.mode, self._controls.take_unrecorded()
         return ClipStats(self._step, time.time(), mode, self.names, updates, numbers, outcome, owners, exponents)
 
     def _new_rule(self, settings: Settings, device: torch.device | str = "cpu") -> Rule:

@@ -56,6 +56,8 @@ def collect_tensors(tensors: Sequence[Tensor]) -> Gradients | None:
 
 def _plain(tensors: Sequence[Tensor], *, gradients: bool) -> Gradients | None:
     """Tensors or their gradients as one group, if C finds that each is plain memory; None too when there are none."""
+    if not (tensors and isinstance(tensors[0], Tensor) and tensors[0].is_cpu):  # the CPU's kernels are not asked for
+        return None
     kernels = choose(CPU).kernels
     gathered = gather(kernels, tensors, gradients=gradients)
     if gathered is None or not gathered[0]:

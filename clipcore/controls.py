@@ -1,11 +1,14 @@
 """A Clipper's configuration while it changes: patches come from any thread and wait until a step obeys them."""
 
 import threading
+from collections import deque
 from typing import Any
 
 from clipcore.lockstep import Lockstep
 from clipcore.model import Model
 from clipcore.settings import Settings, Update
+
+KEPT_UPDATES = 1024  # of those that took effect
 
 
 class Controls:
@@ -20,6 +23,7 @@ class Controls:
     Attributes:
         settings: in force.
         frozen: only numbers may change, because a CUDA graph holds the operations.
+        obeyed: the latest patches that took effect, oldest first.
     """
 
     def __init__(self, model: Model, defaults: Settings, patch: dict[str, Any], lockstep: Lockstep | None) -> None:
@@ -27,9 +31,10 @@ class Controls:
         self._lockstep = lockstep
         self._lock = threading.Lock()
         self._waiting: list[tuple[Update, Settings]] = []
-        self._obeyed: list[Update] = []  # in force, not yet in a record
+        self._unrecorded: list[Update] = []  # in force, not yet in a record
         self.settings = self._newest = self._patched(defaults, patch)  # the newest have every patch that waits
         self.frozen = False
+        self.obeyed: deque[Update] = deque(maxlen=KEPT_UPDATES)
 
     def submit(self, patch: dict[str, Any]) -> Update:
         """Check a patch against the settings with all patches that wait, and let it wait too; raises like `update`."""
@@ -56,13 +61,14 @@ class Controls:
         for update, settings in arrived:
             update.apply(step, self.settings.config, settings.config)
             self.settings = settings
-            self._obeyed.append(update)
+            self._unrecorded.append(update)
+            self.obeyed.append(update)
         return [settings for _, settings in arrived]
 
-    def take_obeyed(self) -> tuple[Update, ...]:
+    def take_unrecorded(self) -> tuple[Update, ...]:
         """The patches in force that no record has named yet."""
-        obeyed, self._obeyed = tuple(self._obeyed), []
-        return obeyed
+        unrecorded, self._unrecorded = tuple(self._unrecorded), []
+        return unrecorded
 
     def restore(self, settings: Settings) -> None:
         """Put other settings into force and forget the patches that wait; raises ValueError if they do not fit."""

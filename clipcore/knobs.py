@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from clipcore.rules import RULES, Parameter
+from clipcore.rules import NAMES, Parameter
 
 MAX_KNOBS = 32
 
 _NAME = re.compile(r"[A-Za-z_]\w{0,63}", re.ASCII)
-_TAKEN = frozenset({"mode", "nonfinite", *(parameter.name for rule in RULES.values() for parameter in rule.parameters)})
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Knob(Parameter):
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"a knob's name must be an identifier of at most 64 letters, got {self.name!r}")
-        if self.name in _TAKEN:
+        if self.name in NAMES:
             raise ValueError(f"a knob's name must not be one of the clipping's own, got {self.name!r}")
         if self.kind == "names":
             raise ValueError("a knob's kind must be number or integer, got 'names'")

@@ -57,7 +57,7 @@ class Lockstep:
         text = json.dumps(self._offered).encode() if self.leads else bytes(int(self._bytes))
         payload = torch.frombuffer(bytearray(text), dtype=torch.uint8)
         dist.broadcast(payload, group=self.group, group_src=0)
-        patches: list[Patch] = json.loads(payload.numpy().tobytes())
+        patches: list[Patch] = json.loads(bytes(payload.tolist()))
         return patches
 
     def _offer(self, patches: list[Patch]) -> None:

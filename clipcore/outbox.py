@@ -58,6 +58,7 @@ class Outbox:
         self._most_sent = 0
         self._lost_rows = 0
         self._foreign_rows = 0
+        self._unsure: deque[range] = deque()  # rows that were sent and gave way, which the server may have or not
 
     def add_rows(self, records: Iterable[Record]) -> None:
         """Number the rows; unacknowledged ones give way when there is no room on disk either (see `take_lost_rows`)."""
@@ -99,6 +100,9 @@ class Outbox:
         if self._before is None:
             self._before = seq, n
         self.acknowledge(seq, n)
+        with self._lock:
+            self._lost_rows += sum(map(len, self._unsure))
+            self._unsure.clear()
 
     def acknowledge(self, seq: int, n: int) -> None:
         """Forget rows up to `seq` and notes up to `n`: the server has committed them."""
@@ -109,6 +113,8 @@ class Outbox:
             for frames in (self._spooled, self._frames):
                 while frames and frames[0].last <= seq:
                     frames.popleft()
+            while self._unsure and self._unsure[0][-1] <= seq:
+                self._unsure.popleft()
             if not self._spooled:
                 self._spool.clear()
             while self._notes and self._notes[0][0] <= n:
@@ -117,7 +123,7 @@ class Outbox:
     def discard(self) -> None:
         """Forget everything: nobody takes it any more."""
         with self._lock:
-            for kept in (self._open, self._spooled, self._frames, self._notes):
+            for kept in (self._open, self._spooled, self._frames, self._unsure, self._notes):
                 kept.clear()
             self._spool.clear()
 
@@ -172,6 +178,8 @@ class Outbox:
                 self._spooled.append(replace(frame, text=place))
             elif frame.last > self._sent_seq:
                 self._lost_rows += len(frame)
+            else:
+                self._unsure.append(range(frame.first, frame.last + 1))
 
     def _close_frame(self) -> None:
         if not self._open:

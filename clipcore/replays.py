@@ -10,7 +10,7 @@ from clipcore.rules import RULES, Norms, ScalingRule
 from clipcore.settings import Settings
 
 #: The modes whose memory and threshold come from the global norm alone.
-REPLAYABLE = ("autoclip", "zclip")
+REPLAYABLE = tuple(mode for mode, rule in RULES.items() if rule.adaptive and rule.bounds == "global norm")
 
 
 @dataclass(frozen=True)

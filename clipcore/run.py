@@ -154,7 +154,7 @@ class Run:
         self._collecting = threading.Lock()  # the recorder has one reader at a time
         self._outbox = Outbox()
         self._gate = Gate(self._obeyed)
-        self._announcements = Announcements(self._applied)
+        self._announcements = Announcements(clipper.obeyed, self._applied)
         self._known_metrics: set[str] = set()
         self._step = 0
         self._layers_due = 0.0
@@ -178,8 +178,7 @@ class Run:
         try:
             self._push(stats, metrics if metrics.keys() <= self._known_metrics else self._admissible(metrics))
             self._step = stats.step
-            for update in stats.updates:
-                self._announcements.announce(update)
+            self._announcements.announce()
         except Exception as error:  # noqa: BLE001  telemetry must never end somebody's training
             self._say(f"run.log could not record a step ({type(error).__name__}: {error}); training goes on")
 
@@ -231,6 +230,7 @@ class Run:
         self._gate.open()
         with self._collecting:
             self._outbox.add_rows(self._recorder.flush(timeout_s))
+        self._announcements.end()
         self._outbox.add_note("finish", time=time.time(), state=state, reason=reason[-MAX_TEXT:])
         self._link.end()
 
@@ -270,6 +270,7 @@ class Run:
         """Let the link's thread end this run if the other one has its Clipper now."""
         if self._clipper() is other._clipper():
             self._left = "stopped", "its Clipper was given to another run"
+            self._announcements.end()
             self._clipper, self._let_go_at = _nobody, -math.inf
 
     def _finish_after(self, error: BaseException | None) -> None:
@@ -343,7 +344,7 @@ class Run:
         with self._collecting:
             records = self._recorder.take()
             self._outbox.add_rows(records)
-        self._announcements.announce_applied()
+        self._announcements.announce()
         if (clipper := self._clipper()) is None:
             self._let_go_at = min(self._let_go_at, time.monotonic())
             if time.monotonic() - self._let_go_at >= LET_GO_S:

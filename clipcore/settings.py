@@ -122,12 +122,20 @@ class Update:
 
     def apply(self, step: int, before: dict[str, Any], after: dict[str, Any]) -> None:
         """Fill in when it took effect, all at once for readers on other threads."""
-        names = [*after, *(name for name in before if name not in after)]
-        changes = {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
-        self._applied = (step, after, changes)
+        self._applied = (step, after, difference(before, after))
 
     def __repr__(self) -> str:
         return f"Update({self.patch}, step={self.step})"
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What changed from one configuration to another: name -> (before, after), None where one of them lacks it.
+
+    >>> difference({"mode": "norm", "max_norm": 1.0}, {"mode": "off"})
+    {'mode': ('norm', 'off'), 'max_norm': (1.0, None)}
+    """
+    names = [*after, *(name for name in before if name not in after)]
+    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:

@@ -33,7 +33,7 @@ class ClipStats:
         time: unix time in seconds.
         mode: the rule that clipped.
         names: the parameters' names, which are the layers.
-        updates: the patches that this very step was the first to obey.
+        updates: patches that took effect since the previous record; each has its own `step`.
         numbers: (len(COLUMNS),) float64, the columns.
         outcome: what was done to each gradient; None without gradients.
         owners: for each gradient, the position of its parameter.

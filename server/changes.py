@@ -58,30 +58,19 @@ class ChangeLog(Message):
         """
         if workload == self.workload:
             return {**self.config, **self.start, "schedule": _schedule(self.changes)}
-        names = _clipping_names()
-        changes = [change for change in self.changes if change.changes.keys() & names]
-        clipping = [change.model_copy(update={"config": _only(names, change.config)}) for change in changes]
-        return {**_only(names, self.start), "schedule": _schedule(clipping)}
+        from clipcore.rules import NAMES  # it imports torch, which few commands need to wait for
+
+        changes = [change for change in self.changes if change.changes.keys() & NAMES]
+        clipping = [change.model_copy(update={"config": _only(NAMES, change.config)}) for change in changes]
+        return {**_only(NAMES, self.start), "schedule": _schedule(clipping)}
 
 
 def _schedule(changes: Iterable[Change]) -> list[JsonValue]:
     return [{"step": change.step, "patch": change.config} for change in changes]
 
 
-def _clipping_names() -> set[str]:
-    from clipcore.rules import RULES  # it imports torch, which few commands need to wait for
-
-    return {"mode", "nonfinite", *(parameter.name for rule in RULES.values() for parameter in rule.parameters)}
-
-
-def _only(names: set[str], config: Patch) -> Patch:
+def _only(names: frozenset[str], config: Patch) -> Patch:
     return {name: value for name, value in config.items() if name in names}
-
-
-def difference(before: Patch, after: Patch) -> Changes:
-    """What has changed from one configuration to another."""
-    names = [*after, *(name for name in before if name not in after)]
-    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 
 
 def _backwards(applied: list[LogEntry], config: Patch) -> Iterator[Change]:

@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from clipcore.settings import difference
 from server.catalogue import Catalogue
-from server.changes import Changes, difference
+from server.changes import Changes
 from server.fanout import Channel, FanOut
 from server.live import LiveRun
 from server.metrics import STEPS

@@ -13,17 +13,34 @@ from clipcore.rules.rule import Decision, Norms, Rule, ScalingRule
 from clipcore.rules.value import ClipValue
 from clipcore.rules.zclip import ZClip
 
-__all__ = ["AGC", "RULES", "ClipValue", "Decision", "Norms", "Parameter", "Rule", "ScalingRule", "Value", "schema"]
+__all__ = [
+    "AGC",
+    "NAMES",
+    "RULES",
+    "ClipValue",
+    "Decision",
+    "Norms",
+    "Parameter",
+    "Rule",
+    "ScalingRule",
+    "Value",
+    "schema",
+]
 
 RULES: dict[str, type[Rule]] = {rule.mode: rule for rule in (Off, Norm, ClipValue, Layer, AGC, AutoClip, ZClip, AdaGC)}
+
+#: What the clipping's own settings are called, in whichever mode; a knob must be called otherwise.
+NAMES = frozenset({"mode", "nonfinite", *(parameter.name for rule in RULES.values() for parameter in rule.parameters)})
 
 
 def schema() -> dict[str, dict[str, Any]]:
     """Every mode's parameters as JSON Schema, for forms and validation elsewhere.
 
     Returns:
-        mode -> {"title", "help", "source", "bound": the parameter that is the mode's knob or None, "type": "object",
-        "properties": JSON Schema of each parameter, "additionalProperties": False}.
+        mode -> {"title", "help", "source", "bound": the parameter that is the mode's knob or None, "bounds": what it
+        bounds ("global norm", "parameter", "output unit", "element") or None, "adaptive": whether the bound follows the
+        norms that were seen, "type": "object", "properties": JSON Schema of each parameter,
+        "additionalProperties": False}.
 
     >>> schema()["norm"]["bound"], schema()["norm"]["properties"]["max_norm"]["minimum"]
     ('max_norm', 0.0)
@@ -34,6 +51,8 @@ def schema() -> dict[str, dict[str, Any]]:
             "help": rule.help,
             "source": rule.source,
             "bound": rule.bound,
+            "bounds": rule.bounds,
+            "adaptive": rule.adaptive,
             "type": "object",
             "properties": {parameter.name: parameter.schema() for parameter in rule.parameters},
             "additionalProperties": False,

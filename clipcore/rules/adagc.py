@@ -32,6 +32,8 @@ class AdaGC(ScalingRule):
         ),
     )
     bound = "lambda_rel"
+    bounds = "parameter"
+    adaptive = True
 
     def initial_state(self) -> dict[str, Tensor]:
         """No averages."""

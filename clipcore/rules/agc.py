@@ -20,3 +20,4 @@ class AGC(Rule):
         Parameter("exclude", (), "Parameters to leave alone, such as the last layer's.", kind="names", structural=True),
     )
     bound = "clipping"
+    bounds = "output unit"

@@ -39,6 +39,8 @@ class AutoClip(ScalingRule):
         Parameter("max_norm", float("inf"), "The threshold is never above this.", unit="gradient norm"),
     )
     bound = "percentile"
+    bounds = "global norm"
+    adaptive = True
 
     def initial_state(self) -> dict[str, Tensor]:
         """No norms: places that wait for one hold inf."""

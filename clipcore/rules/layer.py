@@ -13,6 +13,7 @@ class Layer(ScalingRule):
     source = "Keras `clipnorm`"
     parameters = (Parameter("max_norm", 1.0, "Upper bound on the norm of each gradient.", unit="gradient norm"),)
     bound = "max_norm"
+    bounds = "parameter"
 
     def decide(self, norms: Norms) -> Decision:
         """One coefficient for each."""

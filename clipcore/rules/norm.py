@@ -16,6 +16,7 @@ class Norm(ScalingRule):
         Parameter("norm_type", 2.0, "p of the p-norm; inf: the largest element.", above_minimum=True, structural=True),
     )
     bound = "max_norm"
+    bounds = "global norm"
 
     def decide(self, norms: Norms) -> Decision:
         """One coefficient for all."""

@@ -1,7 +1,7 @@
 """What all rules share: declared parameters, values and state on the device, decisions from measurements."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ class Rule:
     source: ClassVar[str] = ""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     bound: ClassVar[str | None] = None  # the parameter that is the mode's knob
+    bounds: ClassVar[Literal["global norm", "parameter", "output unit", "element"] | None] = None  # what it bounds
+    adaptive: ClassVar[bool] = False  # the bound follows the norms that were seen
 
     def __init__(self, values: Mapping[str, Value], count: int = 1, device: torch.device | str = "cpu") -> None:
         self.count = count

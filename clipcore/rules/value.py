@@ -15,6 +15,7 @@ class ClipValue(Rule):
     source = "torch.nn.utils.clip_grad_value_"
     parameters = (Parameter("clip_value", 1.0, "Largest magnitude an element may keep.", unit="gradient"),)
     bound = "clip_value"
+    bounds = "element"
 
     @property
     def threshold(self) -> Tensor:

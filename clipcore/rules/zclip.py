@@ -35,6 +35,8 @@ class ZClip(ScalingRule):
         Parameter("max_norm", 1.0, "Upper bound on the joint norm at any time.", unit="gradient norm"),
     )
     bound = "z"
+    bounds = "global norm"
+    adaptive = True
 
     def initial_state(self) -> dict[str, Tensor]:
         """No norms seen."""

@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import clipcore
 from clipcore.collect import collect, collect_tensors
+from clipcore.kernels import choose
 from clipcore.rules import RULES
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -263,3 +264,14 @@ def test_create_graph_notices_a_later_use():
     clipcore.clip_grad_norm_([weight], 1.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         penalty.backward()
+
+
+def test_other_devices_do_not_ask_for_the_cpus_kernels(monkeypatch):
+    """So that nobody is told that these do not load who does not need them."""
+    asked = []
+    monkeypatch.setattr("clipcore.collect.choose", lambda device: asked.append(device.type) or choose(device))
+    parameter = nn.Parameter(torch.zeros(2, device="meta"))
+    parameter.grad = torch.ones(2, device="meta")
+    collect([parameter])
+    collect_tensors([parameter.grad])
+    assert "cpu" not in asked

@@ -154,6 +154,25 @@ def test_rows_give_way_when_the_disk_is_full_too_and_are_counted():
     assert seqs(outbox.unsent()) == list(range(3 * FRAME_ROWS + 1, 5 * FRAME_ROWS + 1))
 
 
+def test_rows_that_give_way_on_their_way_are_lost_if_the_server_never_had_them():
+    """Whether it has them, its acknowledgement tells, or the next welcome after the connection broke."""
+    outbox = Outbox(memory_rows=FRAME_ROWS, spool=Spool(limit=0))
+    outbox.welcome(0, 0)
+    outbox.add_rows(records(FRAME_ROWS))
+    assert len(seqs(outbox.unsent())) == FRAME_ROWS
+    outbox.add_rows(records(FRAME_ROWS, FRAME_ROWS + 1))
+    outbox.acknowledge(FRAME_ROWS, 0)
+    outbox.rewind()
+    outbox.welcome(FRAME_ROWS, 0)
+    assert outbox.take_lost_rows() == 0
+    assert len(seqs(outbox.unsent())) == FRAME_ROWS
+    outbox.add_rows(records(FRAME_ROWS, 2 * FRAME_ROWS + 1))
+    outbox.rewind()
+    outbox.welcome(FRAME_ROWS, 0)
+    assert outbox.take_lost_rows() == FRAME_ROWS
+    assert seqs(outbox.unsent())[0] == 2 * FRAME_ROWS + 1
+
+
 def test_a_disk_that_fails_costs_the_rows_that_it_should_have_kept(tmp_path, monkeypatch):
     """And nothing else: no exception reaches the trainer, and a disk with room again is used again."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from clipcore import Clipper, replay
+from clipcore.replays import REPLAYABLE
 
 NORMS = [random.Random(7).lognormvariate(0, 1) for _ in range(200)]
 NORMS[50:53] = [math.inf, math.nan, 400.0]
@@ -35,6 +36,11 @@ def test_a_replay_tells_what_a_clipper_did(mode, values):
     assert repr(told.threshold) == repr([stats.threshold.item() for stats in lived])
     clipped = [(coef, stats.coef.item()) for coef, stats in zip(told.coef, lived, strict=True)]
     assert all(coef == pytest.approx(was, abs=1e-15, nan_ok=True) for coef, was in clipped if was == was)
+
+
+def test_what_can_be_replayed_follows_from_the_rules():
+    """It is the modes whose bound moves with the global norm."""
+    assert REPLAYABLE == ("autoclip", "zclip")
 
 
 def test_no_steps_give_an_empty_replay():

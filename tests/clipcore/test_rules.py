@@ -268,6 +268,25 @@ class TestParameters:
         assert list(described["properties"]) == [parameter.name for parameter in RULES[mode].parameters]
         assert described["bound"] in described["properties"] or mode == "off"
 
+    def test_the_schema_says_what_is_bounded(self):
+        """Each mode but off bounds one kind of thing, and those that learn from norms say that their bound moves."""
+        assert {mode: described["bounds"] for mode, described in schema().items()} == {
+            "off": None,
+            "norm": "global norm",
+            "value": "element",
+            "layer": "parameter",
+            "agc": "output unit",
+            "autoclip": "global norm",
+            "zclip": "global norm",
+            "adagc": "parameter",
+        }
+        assert {mode for mode, described in schema().items() if described["adaptive"]} == {"autoclip", "zclip", "adagc"}
+
+    @pytest.mark.parametrize("mode", RULES)
+    def test_an_adaptive_mode_remembers(self, mode):
+        """A rule has statistics exactly when its bound moves."""
+        assert bool(rule_of(mode).state) == RULES[mode].adaptive
+
     @pytest.mark.parametrize("value", [-1, -0.5, math.nan, -math.inf])
     def test_a_value_out_of_bounds_is_refused(self, value):
         """With the bound and the value."""

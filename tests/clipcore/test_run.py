@@ -261,6 +261,19 @@ def test_a_control_is_announced_even_when_its_step_is_not_logged(server, trainer
     assert [applied["id"] for applied in server.of("applied")] == ["c1"]
 
 
+def test_a_change_by_the_script_is_announced_even_when_its_step_is_not_logged(server, trainer):
+    """Each as soon as it holds, with its own step and in order, whichever steps are logged."""
+    for step in range(2, 5):
+        trainer.parameter.grad = torch.ones(4)
+        trainer.clipper.update(max_norm=1 / step)
+        trainer.clipper.clip_()
+        server.wait_for("applied", count=step - 1)
+    trainer.step()
+    trainer.run.finish()
+    assert [(applied["id"], applied["step"]) for applied in server.of("applied")] == [(None, 1), (None, 2), (None, 3)]
+    assert [applied["config"]["max_norm"] for applied in server.of("applied")] == [1 / 2, 1 / 3, 1 / 4]
+
+
 def test_what_was_not_acknowledged_comes_again_after_a_reconnect():
     """A server that vanishes without an ack gets the same rows, under the same numbers, when it is back."""
     first = ScriptedServer()
