@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access import Access, Gate
+from server.endings import WITH_SERVER
 from server.guard import BodyLimit, Guard, SecurityHeaders
 from server.hub import Hub
 from server.routes import downloads, health, keeping, login, metrics, page, rules, runs, streams, workers
@@ -47,7 +48,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         for run_id in hub.resume():
-            await supervisor.tell(run_id, "stopped", "the server ended, and its worker with it")
+            await supervisor.tell(run_id, WITH_SERVER)
         if settings.autostart:
             try:
                 await supervisor.start(settings.autostart, {})

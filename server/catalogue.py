@@ -15,6 +15,8 @@ log = logging.getLogger("clipcore.server")
 
 #: A deleted run can be brought back for so long.
 RESTORABLE_S = 600.0
+#: Between tries to forget a deleted run while the disk is full.
+PURGE_RETRY_S = 60.0
 
 
 class BusyRunError(Exception):
@@ -151,12 +153,19 @@ class Catalogue:
 
     async def _purge(self, run: LiveRun, after_s: float) -> None:
         await asyncio.sleep(after_s)
-        try:
-            async with run.writing:
-                del self._purges[run.known.id]
+        while not await self._purged(run):
+            await asyncio.sleep(PURGE_RETRY_S)
+
+    async def _purged(self, run: LiveRun) -> bool:
+        run_id = run.known.id
+        async with run.writing:
+            try:
                 await self._forget(run)
-        except StoreError as error:
-            log.error("run %s is deleted, but its data is still there: %s", run.known.id, error)
+            except StoreError as error:
+                log.error("run %s could not be purged, trying again in %.0f s: %s", run_id, PURGE_RETRY_S, error)
+                return False
+            del self._purges[run_id]
+        return True
 
 
 def _load(store: Store, stored: StoredRun) -> LiveRun:

@@ -8,6 +8,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
+from server.bearer import header_token
 from server.guard import LOOPBACK_NAMES
 
 TIMEOUT_S = 10.0
@@ -41,10 +42,12 @@ class Client:
             is_url = False
         if not is_url or " " in url:
             raise RequestError(f"the server's url must be http(s)://host[:port][/path], got {url!r}")
-        if token and not (token.isascii() and token.isprintable()):
-            raise RequestError("the token travels in a header: it must be printable ASCII (see CLIPCORE_TOKEN)")
+        try:
+            bearer = header_token(token)
+        except ValueError as error:
+            raise RequestError(f"CLIPCORE_TOKEN: {error}") from error
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         proxies = ProxyHandler({} if parts.hostname in LOOPBACK_NAMES else None)
         self._opener = build_opener(proxies, _NoRedirects)
 

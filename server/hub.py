@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import JsonValue
@@ -16,6 +17,7 @@ from pydantic import JsonValue
 from clipcore.settings import difference
 from server.catalogue import Catalogue
 from server.changes import Changes
+from server.endings import Ending
 from server.fanout import Channel, FanOut
 from server.live import LiveRun
 from server.metrics import STEPS
@@ -33,7 +35,6 @@ from server.protocol import (
     LineKind,
     LogEntry,
     LoopState,
-    Outcome,
     Patch,
     Rejected,
     RunInfo,
@@ -199,7 +200,8 @@ class Hub:
         if run.over and run.has_returned:
             run.has_returned = False
             said: dict[str, JsonValue] = {"state": "running"}
-            await self._note(run, "state", "goes on after its end", said, state="running", reason="", commands=False)
+            fresh: dict[str, Any] = {"state": "running", "reason": "", "cut_short": False, "commands": False}
+            await self._note(run, "state", "goes on after its end", said, **fresh)
 
     async def _take_layers(self, run: LiveRun, message: Layers) -> None:
         await asyncio.wrap_future(self._store.add_layers(run.known.id, message))
@@ -230,11 +232,11 @@ class Hub:
             case Event():
                 await self._note(run, message.kind, message.text, message.data, of=message)
             case Finish():
-                await self._end(run, message.state, message.reason, message)
+                await self._end(run, Ending(message.state, message.reason), message)
 
-    async def _end(self, run: LiveRun, state: Outcome, reason: str, of: Finish | None = None) -> None:
-        changes: dict[str, Any] = {} if run.over else {"state": state, "reason": reason}
-        await self._note(run, "finish", state, {"state": state, "reason": reason}, of=of, **changes)
+    async def _end(self, run: LiveRun, ending: Ending, of: Finish | None = None) -> None:
+        data: dict[str, JsonValue] = {"state": ending.state, "reason": ending.reason}
+        await self._note(run, "finish", ending.state, data, of=of, **({} if run.over else asdict(ending)))
 
     async def _note(
         self,
@@ -302,7 +304,7 @@ class Hub:
             )
         )
 
-    async def worker_exited(self, run_id: str, state: Outcome, reason: str) -> None:
+    async def worker_exited(self, run_id: str, ending: Ending) -> None:
         """A worker process has ended; what it said itself about its end stands."""
         try:
             run = self.run(run_id)
@@ -310,7 +312,7 @@ class Hub:
             return
         async with run.writing:
             if not run.over:
-                await self._end(run, state, reason)
+                await self._end(run, ending)
 
     # --- viewers ---
 

@@ -339,6 +339,7 @@ class RunInfo(Message):
     note: str = ""  # what a person wrote about it
     state: State
     reason: str = ""  # why it failed or stopped
+    cut_short: bool = False  # nobody meant it to stop: its server ended
     created: float  # unix s
     updated: float  # unix s, last sign of life
     seq: Count = 0  # last committed row

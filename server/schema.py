@@ -103,8 +103,13 @@ ALTER TABLE bins ADD COLUMN positive_seq INTEGER;   -- first Infinity
 ALTER TABLE bins ADD COLUMN negative_seq INTEGER;   -- first -Infinity
 """
 
+_SCHEMA_5 = """
+ALTER TABLE runs ADD COLUMN cut_short INTEGER NOT NULL DEFAULT 0;
+UPDATE runs SET cut_short = 1 WHERE state = 'stopped' AND reason LIKE 'the server ended%';
+"""
+
 #: Script n brings a database from `user_version` n to n + 1.
-MIGRATIONS = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3, _SCHEMA_4)
+MIGRATIONS = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3, _SCHEMA_4, _SCHEMA_5)
 
 
 def lock(path: Path) -> sqlite3.Connection:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from server.bearer import header_token
 from server.guard import Authority
 
 PREFIX = "CLIPCORE_"
@@ -94,9 +95,7 @@ class Settings(BaseSettings):
     @field_validator("token")
     @classmethod
     def _fit_for_a_header(cls, token: str) -> str:
-        if token != token.strip() or not (token.isascii() and token.isprintable()):
-            raise ValueError("a token travels in a header: it must be printable ASCII without spaces at its ends")
-        return token
+        return header_token(token)
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -38,7 +38,7 @@ _PICKS = (
 
 _BinRow = tuple[int | float | None, ...]  # a row of bins
 
-_RUN_COLUMNS = ("id", "name", "note", "state", "reason", "created", "updated", "commands", "workload")
+_RUN_COLUMNS = ("id", "name", "note", "state", "reason", "cut_short", "created", "updated", "commands", "workload")
 
 
 class UnknownRunError(StoreError):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from server.protocol import Outcome
+from server.endings import ASKED, WITH_SERVER, Ending
 from server.workloads import find
 from server.workloads.options import Options
 from server.writer import StoreError
@@ -54,7 +54,7 @@ class _Worker:
     workload: str
     process: Process
     watch: asyncio.Task[None]
-    asked: str = ""  # why it was asked to end
+    asked: Ending | None = None  # what it was asked for
 
 
 class Supervisor:
@@ -65,7 +65,7 @@ class Supervisor:
         token: what they show it, if it asks for one.
         most: how many may train at a time.
         on_start: awaited as `on_start(run_id, workload, config)` before a worker is started.
-        on_exit: awaited as `on_exit(run_id, state, reason)` when it has ended; what the worker told the server itself
+        on_exit: awaited as `on_exit(run_id, ending)` when it has ended; what the worker told the server itself
             about its end is more exact.
     """
 
@@ -75,7 +75,7 @@ class Supervisor:
         token: str | None,
         most: int,
         on_start: Callable[[str, str, dict[str, JsonValue]], Awaitable[None]],
-        on_exit: Callable[[str, Outcome, str], Awaitable[None]],
+        on_exit: Callable[[str, Ending], Awaitable[None]],
     ) -> None:
         self._environment = {"CLIPCORE_URL": url, "CLIPCORE_TOKEN": token or ""}
         self._most = most
@@ -110,7 +110,7 @@ class Supervisor:
                 process = await self._spawn(run_id, workload, options)
             except OSError as error:
                 refusal = NotStartedError(error)
-                await self.tell(run_id, "failed", str(refusal))
+                await self.tell(run_id, Ending("failed", str(refusal)))
                 raise refusal from error
             watch = asyncio.create_task(self._watch(run_id, process))
             self._workers[run_id] = _Worker(workload, process, watch)
@@ -123,15 +123,15 @@ class Supervisor:
         Raises:
             KeyError: no worker trains this run.
         """
-        await _end(self._workers[run_id], "asked to stop", STOP_GRACE_S)
+        await _end(self._workers[run_id], ASKED, STOP_GRACE_S)
 
-    async def tell(self, run_id: str, state: Outcome, reason: str) -> None:
+    async def tell(self, run_id: str, ending: Ending) -> None:
         """Tell how a worker has ended; again and again while that cannot be written down, which nobody waits for."""
         try:
-            await self._on_exit(run_id, state, reason)
+            await self._on_exit(run_id, ending)
         except StoreError as error:
-            log.error("run %s has ended (%s), which cannot be written down yet: %s", run_id, state, error)
-            telling = asyncio.create_task(self._tell_later(run_id, state, reason))
+            log.error("run %s has ended (%s), which cannot be written down yet: %s", run_id, ending.state, error)
+            telling = asyncio.create_task(self._tell_later(run_id, ending))
             self._untold.add(telling)
             telling.add_done_callback(self._untold.discard)
 
@@ -140,9 +140,7 @@ class Supervisor:
         for telling in self._untold:
             telling.cancel()
         async with self._starting:
-            await asyncio.gather(
-                *(_end(worker, "the server ended", CLOSE_GRACE_S) for worker in self._workers.values())
-            )
+            await asyncio.gather(*(_end(worker, WITH_SERVER, CLOSE_GRACE_S) for worker in self._workers.values()))
 
     async def _spawn(self, run_id: str, workload: str, options: Options) -> Process:
         process = await asyncio.create_subprocess_exec(
@@ -169,15 +167,15 @@ class Supervisor:
         output = await _last_output(process)
         code = await process.wait()
         asked = self._workers.pop(run_id).asked
-        state, reason = _outcome(code, output, asked)
-        log.info("run %s: %s", run_id, f"{state}, {reason}" if reason else state)
-        await self.tell(run_id, state, reason)
+        ending = _ending(code, output, asked)
+        log.info("run %s: %s", run_id, f"{ending.state}, {ending.reason}" if ending.reason else ending.state)
+        await self.tell(run_id, ending)
 
-    async def _tell_later(self, run_id: str, state: Outcome, reason: str) -> None:
+    async def _tell_later(self, run_id: str, ending: Ending) -> None:
         while True:
             await asyncio.sleep(TELL_INTERVAL_S)
             with suppress(StoreError):
-                await self._on_exit(run_id, state, reason)
+                await self._on_exit(run_id, ending)
                 return
 
 
@@ -190,8 +188,8 @@ async def _last_output(process: Process) -> str:
     return kept.decode(errors="replace").strip()
 
 
-async def _end(worker: _Worker, why: str, grace_s: float) -> None:
-    worker.asked = worker.asked or why
+async def _end(worker: _Worker, asked: Ending, grace_s: float) -> None:
+    worker.asked = worker.asked or asked
     for send in (worker.process.terminate, worker.process.kill):
         with suppress(ProcessLookupError):
             send()
@@ -200,14 +198,14 @@ async def _end(worker: _Worker, why: str, grace_s: float) -> None:
             return
 
 
-def _outcome(code: int, output: str, asked: str) -> tuple[Outcome, str]:
+def _ending(code: int, output: str, asked: Ending | None) -> Ending:
     """What an exit code means, negative for a signal."""
     if asked and code <= 0:
-        return "stopped", asked
+        return asked
     if code == 0:
-        return "finished", ""
+        return Ending("finished")
     if code > 0:
-        return "failed", output or f"ended with exit code {code}"
+        return Ending("failed", output or f"ended with exit code {code}")
     name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
     cause = "killed by SIGKILL (out of memory?)" if name == "SIGKILL" else f"killed by {name}"
-    return "failed", f"{cause}\n\n{output}".strip()
+    return Ending("failed", f"{cause}\n\n{output}".strip())

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from server.__main__ import main
+from server.cli import main
 from tests.e2e.proxy import Nginx
 from tests.server.site import TrainerWire, steps, until
 

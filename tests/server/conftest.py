@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from server.__main__ import main
+from server.cli import main
 from server.settings import Settings
 from server.store import Store
 from tests.server.site import Process, Site

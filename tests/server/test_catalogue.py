@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from server import catalogue
+from server.writer import StoreError
 from tests.server.site import hello, steps, until
 
 
@@ -169,6 +170,24 @@ def test_a_restart_forgets_no_deletion(serve, monkeypatch, tmp_path):
     site = serve()
     until(lambda: rows_in(tmp_path) == 3)
     assert listed(site) == ["r1"]
+
+
+def test_a_full_disk_only_delays_that_a_deleted_run_goes(site, monkeypatch, caplog, tmp_path):
+    """What cannot be forgotten is tried again, without a restart, and the log says so."""
+    monkeypatch.setattr(catalogue, "RESTORABLE_S", 0.0)
+    monkeypatch.setattr(catalogue, "PURGE_RETRY_S", 0.05)
+    monkeypatch.setattr(site.store, "delete", refuse)
+    leave(site, "r1", steps(1, 3))
+    site.http.delete("/api/runs/r1")
+    until(lambda: "run r1 could not be purged, trying again in" in caplog.text)
+    assert rows_in(tmp_path) == 3
+    monkeypatch.undo()
+    until(lambda: rows_in(tmp_path) == 0)
+    assert site.http.post("/api/runs/r1/restore").status_code == 404
+
+
+def refuse(*_):
+    raise StoreError("the disk is full")
 
 
 def test_deleted_runs_take_no_places(serve):

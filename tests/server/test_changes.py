@@ -5,8 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from server.__main__ import main
 from server.changes import ChangeLog
+from server.cli import main
 from server.protocol import LogEntry, RunInfo
 from tests.server.site import until
 

@@ -91,7 +91,7 @@ def test_this_machine_is_reached_without_a_proxy(monkeypatch):
         ("http://127.0.0.1:99999", None, "url must be"),
         ("http://exa mple", None, "url must be"),
         ("http://", None, "url must be"),
-        ("http://127.0.0.1:1", "a\nb", "token travels in a header"),
+        ("http://127.0.0.1:1", "a\nb", "CLIPCORE_TOKEN: token must be printable ASCII"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(url, token, sentence):

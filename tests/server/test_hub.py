@@ -24,7 +24,7 @@ def test_a_worker_does_not_outlive_its_server_but_a_script_does(serve, tmp_path,
     store.close()
     run = serve().http.get("/api/runs/r1").json()
     assert run["state"] == found
-    assert ("server ended" in run["reason"]) == (found == "stopped")
+    assert ("server ended" in run["reason"]) == run["cut_short"] == (found == "stopped")
 
 
 def test_a_server_starts_with_a_full_disk(serve, tmp_path, monkeypatch, caplog):

@@ -110,7 +110,7 @@ def test_the_table_has_every_setting():
     assert table["CLIPCORE_PORT"][0] == "8420"
 
 
-@pytest.mark.parametrize("token", ["gehe\u00efm", "secret\n", " secret", "a\tb"])
+@pytest.mark.parametrize("token", ["gehe\u00efm", "secret\nX-Header: 1", "a\tb"])
 def test_a_token_fits_into_a_header(token):
     """What no client could send is refused at once, and not shown."""
     with pytest.raises(ValidationError) as refusal:

@@ -391,6 +391,21 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path):
         assert [kept.step for kept in store.layers("r1", 10)] == [7, 9]
 
 
+def test_a_run_that_ended_with_an_earlier_server_was_cut_short(tmp_path):
+    """What only its reason said is known as such, and of no other run."""
+    reasons = {"r1": "the server ended", "r2": "asked to stop", "r3": ""}
+    with closing(sqlite3.connect(tmp_path / "s.db")) as db:
+        for number, script in enumerate(MIGRATIONS[:4], start=1):
+            db.executescript(f"{script}; PRAGMA user_version = {number};")
+        columns = "id, name, state, reason, created, updated, commands, config, control, layers"
+        for run_id, reason in reasons.items():
+            row = (run_id, "a", "stopped", reason, 1.0, 2.0, 0, "{}", "{}", "[]")
+            db.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        db.commit()
+    with closing(Store(tmp_path / "s.db")) as store:
+        assert [stored.info.cut_short for stored in store.runs()] == [True, False, False]
+
+
 def test_a_database_of_a_newer_version_is_refused(tmp_path):
     """What a newer clipcore wrote is not touched by an older one."""
     with closing(sqlite3.connect(tmp_path / "s.db")) as db:

@@ -129,7 +129,7 @@ def test_a_worker_that_does_not_stop_is_killed(site, monkeypatch):
     os.kill(process_of(run_id), signal.SIGSTOP)
     assert site.http.delete(f"/api/workers/{run_id}").status_code == 204
     stopped = run(site, run_id)
-    assert (stopped["state"], stopped["reason"]) == ("stopped", "asked to stop")
+    assert (stopped["state"], stopped["reason"], stopped["cut_short"]) == ("stopped", "asked to stop", False)
 
 
 def test_a_killed_worker_leaves_a_failed_run_with_its_steps(site):
@@ -202,4 +202,6 @@ def test_workers_end_with_a_closing_server(serve):
     assert time.monotonic() - began < 4
     assert not any(Path("/proc", str(pid)).exists() for pid in processes)
     successor = serve()
-    assert [run(successor, run_id)["state"] for run_id in runs] == ["stopped", "stopped"]
+    found = [run(successor, run_id) for run_id in runs]
+    assert [each["state"] for each in found] == ["stopped", "stopped"]
+    assert found[0]["cut_short"]  # it could not say anything about its end itself

@@ -5,7 +5,7 @@ import { endingOf } from "../../web/lib/endings.js";
 
 /** @type {import("../../web/lib/wire.js").RunInfo} */
 const run = {
-  id: "a1", note: "", name: "charlm", state: "running", reason: "", created: 0, updated: 0, seq: 0, step: 1200, attached: true,
+  id: "a1", note: "", name: "charlm", state: "running", reason: "", cut_short: false, created: 0, updated: 0, seq: 0, step: 1200, attached: true,
   commands: true, workload: "charlm", config: {}, control: {}, knobs: {}, layers: [], sizes: [], waiting: [],
 };
 
@@ -21,7 +21,9 @@ test("an end is told with its step and the last line of its reason", () => {
 });
 
 test("an end that nobody asked for is a warning", () => {
-  assert.equal(endingOf({ ...run, state: "stopped", reason: "the server ended, and its worker with it" })?.tone, "warning");
+  const stopped = /** @type {const} */ ({ ...run, state: "stopped", reason: "any words" });
+  assert.equal(endingOf({ ...stopped, cut_short: true })?.tone, "warning");
+  assert.equal(endingOf(stopped)?.tone, "");
 });
 
 test("a silent trainer is told with the time since when, and what to do", () => {

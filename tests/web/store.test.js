@@ -15,7 +15,7 @@ const golden = JSON.parse(readFileSync(new URL("../fixtures/messages.json", impo
 
 /** @type {import("../../web/lib/wire.js").RunInfo} */
 const run = {
-  id: "a1", note: "", name: "charlm", state: "running", reason: "", created: 0, updated: 0, seq: 0, step: 0, attached: true,
+  id: "a1", note: "", name: "charlm", state: "running", reason: "", cut_short: false, created: 0, updated: 0, seq: 0, step: 0, attached: true,
   commands: true, workload: "charlm", config: {}, control: { mode: "norm", max_norm: 1 }, knobs: {}, layers: [], sizes: [], waiting: [],
 };
 

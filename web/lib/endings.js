@@ -16,15 +16,14 @@ export const OVER = { finished: "the run has finished", stopped: "the run was st
  * @param {number} [now]  unix s
  * @returns {{tone: "" | "warning" | "failed", words: string} | null}  null while there is nothing to say
  */
-export function endingOf({ state, reason, step, updated }, now) {
+export function endingOf({ state, reason, cut_short, step, updated }, now) {
   if (state === "disconnected") {
     const since = `The trainer has been silent since ${when(updated, now)}`;
     return { tone: "warning", words: `${since}: if it still runs, it comes back by itself with its steps; if it has died, start it again.` };
   }
   if (!(state in OVER)) return null;
   const why = lastLine(reason);
-  const meant = !reason.startsWith("the server ended"); // a stop that was asked for says so, or nothing
-  return { tone: state === "failed" ? "failed" : meant ? "" : "warning", words: `Run ${state} at step ${count(step)}${why ? `: ${why}` : ""}` };
+  return { tone: state === "failed" ? "failed" : cut_short ? "warning" : "", words: `Run ${state} at step ${count(step)}${why ? `: ${why}` : ""}` };
 }
 
 /**

@@ -18,6 +18,7 @@
  * @property {string} note  what a person wrote about it
  * @property {RunState} state
  * @property {string} reason  why it failed or stopped
+ * @property {boolean} cut_short  nobody meant it to stop: its server ended
  * @property {number} created  unix s
  * @property {number} updated  unix s
  * @property {number} seq
