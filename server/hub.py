@@ -40,7 +40,7 @@ from server.protocol import (
     Steps,
 )
 from server.rows import after, numbered, without
-from server.sql import MAX_METRICS, UnknownRunError
+from server.sql import MAX_OWN_METRICS, UnknownRunError
 from server.store import Store
 from server.trainer import Answer, LeftOut, Refusal, TakenOverError, Trainer, asked_id
 from server.viewer import Viewer
@@ -191,7 +191,7 @@ class Hub:
         if left_out and not run.is_full:
             run.is_full = True
             more = f" and {len(left_out) - 1} more" if left_out[1:] else ""
-            text = f"metric {left_out[0]!r}{more} left out: a run has at most {MAX_METRICS} metrics of its own"
+            text = f"metric {left_out[0]!r}{more} left out: a run has at most {MAX_OWN_METRICS} metrics of its own"
             await self._note(run, "warning", text, {})
 
     async def _go_on(self, run: LiveRun) -> None:

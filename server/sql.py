@@ -26,7 +26,7 @@ from server.writer import StoreError
 log = logging.getLogger("clipcore.server")
 
 #: Of the user's own that a run may log: each takes its part of every batch's time on the only thread that writes.
-MAX_METRICS = 256
+MAX_OWN_METRICS = 256
 PURGED_ROWS = 5000  # in one transaction: clearing a deleted run away must not hold up the living
 
 #: What a union of bins is asked for, and how many seqs come first. SQLite: low_seq is that of min(low).
@@ -124,7 +124,7 @@ def _register(db: sqlite3.Connection, key: int, rows: Rows) -> dict[str, int]:
     known = _metric_keys(db, key)
     if new := [name for name in logged(rows).metrics if name not in known]:
         own = [name for name in new if name not in STEP_METRICS]
-        room = MAX_METRICS - len(known.keys() - set(STEP_METRICS))
+        room = MAX_OWN_METRICS - len(known.keys() - set(STEP_METRICS))
         names = [*(name for name in new if name in STEP_METRICS), *own[:room]]
         db.executemany("INSERT INTO metrics (run, name) VALUES (?, ?)", [(key, name) for name in names])
         known = _metric_keys(db, key)

@@ -64,7 +64,7 @@ class Store:
     def append(self, run_id: str, rows: Rows) -> "Future[list[str]]":
         """Add rows, whose seqs rise. Those up to the run's last seq are passed over: the first of two stays.
 
-        A run may have `sql.MAX_METRICS` metrics of the user's own; the future names those that are left out.
+        A run may have `sql.MAX_OWN_METRICS` metrics of the user's own; the future names those that are left out.
         """
         return self._writer.submit(lambda db: sql.append(db, sql.key_of(db, run_id), rows))
 
