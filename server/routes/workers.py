@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, HTTPException
-from pydantic import Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from server.routes.replies import Reply, Steering, SupervisorOf, WireRoute
 from server.supervisor import NotStartedError, TooManyWorkersError
@@ -12,7 +12,7 @@ from server.workloads import describe, find
 router = APIRouter(prefix="/api", route_class=WireRoute)
 
 
-class WorkerRequest(Reply):
+class WorkerRequest(BaseModel):
     """A workload and its options."""
 
     workload: str
