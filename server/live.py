@@ -20,6 +20,8 @@ JOINED_ROWS = 256
 #: Lines of the log kept for snapshots and for viewers that lag behind.
 KEPT_LINES = 500
 
+_NOT_DESCRIBED = {name: RunInfo.model_fields[name].default for name in DESCRIPTION}
+
 OVER: frozenset[State] = frozenset(get_args(Outcome))
 
 
@@ -98,16 +100,12 @@ class LiveRun:
     @property
     def info(self) -> RunInfo:
         """The run as viewers see it."""
-        waiting = self.trainer.waiting if self.trainer is not None else []
-        return self.known.model_copy(
-            update={"attached": self.trainer is not None, "state": self.state, "waiting": waiting}
-        )
+        return self._shown(waiting=self.trainer.waiting if self.trainer is not None else [])
 
     @property
     def brief(self) -> RunInfo:
         """The run as a line in a list: without what can be long or is gone in a moment."""
-        left_out = (*DESCRIPTION, "waiting")
-        return self.info.model_copy(update={name: RunInfo.model_fields[name].default for name in left_out})
+        return self._shown(**_NOT_DESCRIBED)
 
     @property
     def over(self) -> bool:
@@ -118,6 +116,10 @@ class LiveRun:
     def line(self) -> int:
         """Number of the log's last line."""
         return self.lines[-1].n if self.lines else 0
+
+    def _shown(self, **fields: Any) -> RunInfo:
+        shown = {"attached": self.trainer is not None, "state": self.state, **fields}
+        return self.known.model_copy(update=shown)
 
     def position(self, runs: int) -> Position:
         """How far the run has come, the list of runs being at version `runs`."""
