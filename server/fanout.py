@@ -41,6 +41,13 @@ class FanOut:
         self.snapshots: Shared[Texts] = Shared(SHARED_SNAPSHOTS)
         self.news: Shared[Texts] = Shared(SHARED_NEWS)
         self._channels: dict[LiveRun | None, Channel] = {}
+        self._listed: tuple[int, str] | None = None  # the version, and its text
+
+    def listed(self) -> Texts:
+        """The list of runs as a message, encoded once for all channels."""
+        if self._listed is None or self._listed[0] != self.runs_version:
+            self._listed = self.runs_version, news.list_text(self.runs())
+        return (self._listed[1],)
 
     @property
     def viewers(self) -> int:
@@ -139,10 +146,13 @@ class Channel:
         return self._run.position(runs) if self._run is not None else Position(runs=runs)
 
     def _recent(self, seen: Position, to: Position) -> Texts | None:
-        return news.recent(self._run, self._fan_out.runs() if to.runs > seen.runs else [], seen, to)
+        return news.recent(self._run, self._list(seen, to), seen, to)
+
+    def _list(self, seen: Position, to: Position) -> Texts:
+        return self._fan_out.listed() if to.runs > seen.runs else ()
 
     async def _missed(self, seen: Position, to: Position) -> Texts:
         texts = self._recent(seen, to)
         if texts is None and self._run is not None:
-            texts = await news.older(self._fan_out.store, self._run, self._fan_out.runs(), seen, to)
+            texts = await news.older(self._fan_out.store, self._run, self._list(seen, to), seen, to)
         return texts or ()

@@ -77,6 +77,8 @@ class LiveRun:
         self._ring: deque[Rows] = deque()
         self._ring_rows = 0
         self._ring_start = known.seq
+        self._brief: RunInfo | None = None
+        self._brief_of = known
         self._headline: tuple[object, ...] = ()
         self._status_version = 0
         self._layers_version = 0
@@ -104,8 +106,14 @@ class LiveRun:
 
     @property
     def brief(self) -> RunInfo:
-        """The run as a line in a list: without what can be long or is gone in a moment."""
-        return self._shown(**_NOT_DESCRIBED)
+        """The run as a line in a list: without what can be long or is gone in a moment.
+
+        Made once for what is known: a list may have ten thousand runs, nearly all of which rest.
+        """
+        attached = self.trainer is not None
+        if self._brief is None or self._brief_of is not self.known or self._brief.attached != attached:
+            self._brief, self._brief_of = self._shown(**_NOT_DESCRIBED), self.known
+        return self._brief
 
     @property
     def over(self) -> bool:

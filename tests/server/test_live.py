@@ -134,3 +134,15 @@ def test_only_the_newest_lines_are_kept(run):
     for n in range(1, KEPT_LINES + 11):
         run.add_line(LogEntry(n=n, step=1, time=1.0, kind="note"))
     assert (len(run.lines), run.lines[0].n, run.line) == (KEPT_LINES, 11, KEPT_LINES + 10)
+
+
+def test_a_list_has_what_is_known_now_and_is_made_once_for_it(run):
+    """Of thousands of runs that rest, none is copied again when the list changes; one that changed is."""
+    brief = run.brief
+    assert run.brief is brief
+    run.learn(run.changed(note="kept"))
+    assert run.brief.note == "kept"
+    run.trainer = SimpleNamespace(waiting=())
+    assert run.brief.attached
+    run.trainer = None
+    assert (run.brief.attached, run.brief.state) == (False, "disconnected")
