@@ -56,13 +56,16 @@ class Hub:
         store: where everything is kept.
         keep_runs: runs to keep; beyond that the oldest that nobody feeds are deleted.
 
+    Attributes:
+        catalogue: the runs.
+
     Raises:
         StoreError: the store cannot be read.
     """
 
     def __init__(self, store: Store, keep_runs: int) -> None:
         self._store = store
-        self._fan_out = FanOut(store, lambda: self.runs)
+        self._fan_out = FanOut(store, lambda: self.catalogue.brief)
         self.catalogue = Catalogue(store, keep_runs, on_change=self._fan_out.list_changed)
 
     def resume(self) -> list[str]:
@@ -74,21 +77,6 @@ class Hub:
         self.catalogue.purge_in_time()
         return [run.known.id for run in self.catalogue if run.known.workload and not run.over]
 
-    # --- runs ---
-
-    @property
-    def runs(self) -> list[RunInfo]:
-        """All runs in brief, newest first."""
-        return self.catalogue.brief
-
-    def run(self, run_id: str) -> LiveRun:
-        """The run of that id.
-
-        Raises:
-            UnknownRunError: there is none.
-        """
-        return self.catalogue.run(run_id)
-
     async def edit(self, run_id: str, **changes: str) -> RunInfo:
         """Change a run's name or note.
 
@@ -96,8 +84,8 @@ class Hub:
             UnknownRunError: there is no such run.
             StoreError: it could not be written.
         """
-        async with self.run(run_id).writing:
-            run = self.run(run_id)  # it may have gone meanwhile
+        async with self.catalogue.run(run_id).writing:
+            run = self.catalogue.run(run_id)  # it may have gone meanwhile
             await self._learn(run, **changes, updated=run.known.updated)
         return run.info
 
@@ -284,7 +272,7 @@ class Hub:
         Raises:
             UnknownRunError: there is no such run.
         """
-        run = self.run(run_id)
+        run = self.catalogue.run(run_id)
         if run.trainer is None:
             return Refusal(f"no trainer is attached to run {run_id!r} ({run.info.state})", attached=False)
         if not isinstance(request, str):
@@ -306,7 +294,7 @@ class Hub:
     async def worker_exited(self, run_id: str, ending: Ending) -> None:
         """A worker process has ended; what it said itself about its end stands."""
         try:
-            run = self.run(run_id)
+            run = self.catalogue.run(run_id)
         except UnknownRunError:
             return
         async with run.writing:
@@ -321,7 +309,7 @@ class Hub:
         Raises:
             UnknownRunError: there is no such run.
         """
-        run = self.run(run_id) if run_id is not None else self.catalogue.newest
+        run = self.catalogue.run(run_id) if run_id is not None else self.catalogue.newest
         return self._fan_out.join(viewer, run)
 
     @property

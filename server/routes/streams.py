@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, WebSocket
 
-from server.routes.replies import access_of, hub_of
+from server.routes.parts import access_of, hub_of
 from server.trainer import Trainer
 from server.viewer import Viewer
 

@@ -342,7 +342,7 @@ def test_a_run_that_nobody_feeds_keeps_no_rows_in_memory(site):
     trainer = site.trainer()
     trainer.start()
     trainer.commit(steps(1, 5))
-    run = site.hub.run("r1")
+    run = site.hub.catalogue.run("r1")
     assert run.rows_between(0, 5) is not None
     trainer.close()
     until(lambda: run.rows_between(0, 5) is None)
