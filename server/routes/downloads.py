@@ -13,9 +13,9 @@ from server.changes import ChangeLog
 from server.export import as_csv, as_jsonl, as_parquet
 from server.protocol import MAX_COUNT, LogEntry, Rows, RunInfo
 from server.report import METRICS, report
-from server.routes.page import web
 from server.routes.parts import CatalogueOf, StoreOf
 from server.routes.replies import WireResponse
+from server.routes.web import web
 from server.store import Store
 
 Writer = Callable[[Sequence[str], Iterable[Rows]], Iterator[str] | Iterator[bytes]]

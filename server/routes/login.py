@@ -9,9 +9,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from server.access import Denial, beside
-from server.routes.page import web
 from server.routes.parts import AccessOf
 from server.routes.replies import Reply
+from server.routes.web import web
 from server.sessions import LIFETIME_S
 
 router = APIRouter()

@@ -8,7 +8,7 @@ import pytest
 
 from server.protocol import LogEntry, RunInfo
 from server.report import report
-from server.routes.page import web
+from server.routes.web import web
 from server.rows import make_rows
 from server.store import Series
 from tests.server.site import steps
