@@ -20,7 +20,7 @@ from server.settings import Settings
 from server.sql import UnknownRunError
 from server.store import Store
 from server.supervisor import NotStartedError, Supervisor
-from server.wording import mistake_line
+from server.wording import first_error_line
 from server.writer import StoreError
 
 log = logging.getLogger("clipcore.server")
@@ -104,4 +104,4 @@ async def _unavailable(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _unprocessable(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": mistake_line(cast("RequestValidationError", error).errors())}, 422)
+    return JSONResponse({"detail": first_error_line(cast("RequestValidationError", error).errors())}, 422)

@@ -14,7 +14,7 @@ from server.live import LiveRun, Position
 from server.metrics import CONFLATED
 from server.news import Texts
 from server.protocol import RunInfo
-from server.shared import Shared
+from server.single_flight import SingleFlight
 from server.store import Store
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class FanOut:
         self.store = store
         self.runs = runs
         self.runs_version = 0
-        self.snapshots: Shared[Texts] = Shared(SHARED_SNAPSHOTS)
-        self.news: Shared[Texts] = Shared(SHARED_NEWS)
+        self.snapshots: SingleFlight[Texts] = SingleFlight(SHARED_SNAPSHOTS)
+        self.news: SingleFlight[Texts] = SingleFlight(SHARED_NEWS)
         self._channels: dict[LiveRun | None, Channel] = {}
         self._listed: tuple[int, str] | None = None  # the version, and its text
 

@@ -86,7 +86,7 @@ class Hub:
         """
         async with self.catalogue.run(run_id).writing:
             run = self.catalogue.run(run_id)  # it may have gone meanwhile
-            await self._learn(run, **changes, updated=run.known.updated)
+            await self._update(run, **changes, updated=run.known.updated)
         return run.info
 
     # --- trainers ---
@@ -121,7 +121,7 @@ class Hub:
                 step = min(run.known.step + 1, MAX_COUNT)
                 await self._note(run, "applied", changes_line(changes), data, step=step, **described)
             else:
-                await self._learn(run, **described)
+                await self._update(run, **described)
             run.fed_since = hello.started
 
     async def _detach(self, trainer: Trainer, run: LiveRun) -> None:
@@ -135,7 +135,7 @@ class Hub:
             if run not in self.catalogue:
                 return  # it has made room for another one
             if run.over or run.trainer is not None:
-                await self._learn(run)
+                await self._update(run)
             else:
                 await self._note(run, "state", "the trainer is disconnected", {"state": "disconnected"})
 
@@ -252,15 +252,15 @@ class Hub:
         await asyncio.wrap_future(self._store.add_line(known, entry, note or None))
         run.last_note = note or run.last_note
         run.add_line(entry)
-        self._learned(run, known)
+        self._updated(run, known)
 
-    async def _learn(self, run: LiveRun, **changes: Any) -> None:
+    async def _update(self, run: LiveRun, **changes: Any) -> None:
         known = run.changed(**changes)
         await asyncio.wrap_future(self._store.save(known))
-        self._learned(run, known)
+        self._updated(run, known)
 
-    def _learned(self, run: LiveRun, known: RunInfo) -> None:
-        if run.learn(known):
+    def _updated(self, run: LiveRun, known: RunInfo) -> None:
+        if run.update(known):
             self._fan_out.list_changed()
         self._fan_out.changed(run)
 

@@ -137,7 +137,7 @@ class LiveRun:
         """What will be known with these changes, this moment being the last sign of life; nothing is kept yet."""
         return self.known.model_copy(update={"updated": time.time(), **changes})
 
-    def learn(self, known: RunInfo) -> bool:
+    def update(self, known: RunInfo) -> bool:
         """Keep what is known of the run now; True if it reads differently in a list of runs."""
         headline, self.known = self._headline, known
         self._headline = (known.name, known.note, known.state, known.reason, self.trainer is not None)

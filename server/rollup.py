@@ -52,15 +52,15 @@ def bin_of(seqs: Sequence[int], values: Sequence[float | None]) -> Bin:
     """The bin of these values; of equal ones the first counts."""
     finite = [value for value in values if value is not None and isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (None, None)
-    odd = {} if len(finite) == len(values) else _first_of_each_kind(seqs, values)
+    nonfinite = {} if len(finite) == len(values) else _first_of_each_kind(seqs, values)
     return Bin(
         None if low is None else seqs[values.index(low)],
         low,
         None if high is None else seqs[values.index(high)],
         high,
-        odd.get("nan"),
-        odd.get("inf"),
-        odd.get("-inf"),
+        nonfinite.get("nan"),
+        nonfinite.get("inf"),
+        nonfinite.get("-inf"),
     )
 
 

@@ -20,7 +20,7 @@ from server.pictures import most_pictures, spaced
 from server.protocol import DESCRIPTION, RESERVED_COLUMNS, STEP_METRICS, Layers, LogEntry, Rows, RunInfo
 from server.rollup import Bin, Stretch, bin_of, completed, cover, grid, size, union
 from server.rows import after, logged, make_rows
-from server.wording import mistake_line
+from server.wording import first_error_line
 from server.writer import StoreError
 
 log = logging.getLogger("clipcore.server")
@@ -260,7 +260,7 @@ def _stored_run(fields: dict[str, Any], last_note: int, deleted: float | None) -
     try:
         info = RunInfo(**fields | {name: json.loads(fields[name]) for name in DESCRIPTION})
     except (TypeError, ValueError) as error:
-        why = mistake_line(error.errors()) if isinstance(error, ValidationError) else error
+        why = first_error_line(error.errors()) if isinstance(error, ValidationError) else error
         log.error("run %s cannot be read: it stays in the database, but is not shown (%s)", fields["id"], why)
         return None
     return StoredRun(info, last_note, deleted)
