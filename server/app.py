@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.access import Access, Gate
+from server.access import Access, ViewersOnly
 from server.endings import WITH_SERVER
 from server.guard import BodyLimit, Guard, SecurityHeaders
 from server.hub import Hub
@@ -70,7 +70,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
-    app.add_middleware(Gate, access=access)
+    app.add_middleware(ViewersOnly, access=access)
     app.add_middleware(Guard, host=settings.host, allowed=settings.allowed_hosts)
     app.add_middleware(SecurityHeaders)
     return app

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from server.access import Denial, beside
+from server.access import beside
+from server.denial import Denial
 from server.routes.parts import AccessOf
 from server.routes.replies import Reply
 from server.routes.web import web

@@ -23,7 +23,7 @@ async def train(socket: WebSocket) -> None:
 async def view(socket: WebSocket) -> None:
     """A browser watches a run and, if it may, steers it."""
     access = access_of(socket)
-    with access.place() as denial:
+    with access.places.take() as denial:
         if denial:
             await socket.send_denial_response(denial.response())
             return

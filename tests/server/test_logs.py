@@ -89,7 +89,7 @@ def test_no_secret_is_ever_in_the_log(spawn):
     knock(url, TOKEN, cookie)
     code, log = server.end(signal.SIGTERM)
     assert code == 0
-    assert "gave a wrong token" in log
+    assert "wrong token from" in log
     assert '"error"' not in log
     for secret in (TOKEN, GUESS, cookie.partition("=")[2]):
         assert secret
