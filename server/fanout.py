@@ -1,8 +1,8 @@
 """Who watches what, and how news reach a thousand viewers for the price of one.
 
 The viewers of a run share a channel. It moves on at a bounded rate, encodes what is new once, and wakes them; a viewer
-that keeps up sends those very texts. One that does not is only a position further back: when it comes for more, it gets
-all it missed at once, from memory or thinned from the store. Nothing is queued for anybody.
+that keeps up sends those very texts. A viewer that lags is just an older position: its next read gets everything it
+missed at once, from memory or thinned from the store. Nothing is queued for anybody.
 """
 
 import asyncio

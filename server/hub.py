@@ -188,7 +188,7 @@ class Hub:
             run.has_returned = False
             said: dict[str, JsonValue] = {"state": "running"}
             fresh: dict[str, Any] = {"state": "running", "reason": "", "cut_short": False, "commands": False}
-            await self._note(run, "state", "goes on after its end", said, **fresh)
+            await self._note(run, "state", "resumed after it had ended", said, **fresh)
 
     async def _take_layers(self, run: LiveRun, message: Layers) -> None:
         await asyncio.wrap_future(self._store.add_layers(run.known.id, message))

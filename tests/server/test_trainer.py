@@ -332,7 +332,7 @@ def test_a_run_that_is_trained_on_after_its_end_runs_again(site, news):
     again.commit(news)
     run = run_of(site)
     assert (run["state"], run["reason"], run["commands"]) == ("running", "", "kind" in news)
-    assert "goes on after its end" in [line["text"] for line in log_of(site)]
+    assert "resumed after it had ended" in [line["text"] for line in log_of(site)]
     again.commit(note(3, "finish", state="finished"))
     assert run_of(site)["state"] == "finished"
 
