@@ -17,7 +17,7 @@ from server.guard import BodyLimit, Guard, SecurityHeaders
 from server.hub import Hub
 from server.routes import downloads, health, keeping, login, metrics, page, rules, runs, streams, workers
 from server.settings import Settings
-from server.sql import UnknownRunError
+from server.sql.reading import UnknownRunError
 from server.store import Store
 from server.supervisor import NotStartedError, Supervisor
 from server.wording import first_error_line

@@ -40,7 +40,8 @@ from server.protocol import (
     Steps,
 )
 from server.rows import after, numbered, without
-from server.sql import MAX_OWN_METRICS, UnknownRunError
+from server.sql.reading import UnknownRunError
+from server.sql.writing import MAX_OWN_METRICS
 from server.store import Store
 from server.trainer import Answer, LeftOut, Refusal, TakenOverError, Trainer, asked_id
 from server.viewer import Viewer

@@ -4,6 +4,7 @@ Bins are aligned, and each level is made from the one before. A chart's bins are
 of any run reads a few thousand of them; and no spike is lost, for an extreme of a union is an extreme of a part.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from operator import attrgetter
@@ -79,6 +80,16 @@ def union(bins: Sequence[Bin]) -> Bin:
 
 def _first(seqs: Iterable[int | None]) -> int | None:
     return min((seq for seq in seqs if seq is not None), default=None)
+
+
+def cut(seqs: Sequence[int], width: int) -> Iterator[tuple[int, slice]]:
+    """Cut rising seqs at the multiples of `width`: each part's multiple, and where it is."""
+    start = 0
+    while start < len(seqs):
+        first = seqs[start] // width * width
+        stop = bisect_left(seqs, first + width, start)
+        yield first, slice(start, stop)
+        start = stop
 
 
 def completed(before: int, last: int) -> Iterator[Stretch]:

@@ -6,9 +6,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from server import sql
 from server import trainer as trainer_module
 from server.protocol import MAX_ROWS
+from server.sql import writing
 from tests.server.site import hello, steps, until
 
 
@@ -351,7 +351,7 @@ def test_a_run_that_nobody_feeds_keeps_no_rows_in_memory(site):
 
 def test_metrics_beyond_those_a_run_may_have_are_left_out(site, monkeypatch):
     """The first so many stay, the steps' own are always taken, and the log says once that there are more."""
-    monkeypatch.setattr(sql, "MAX_OWN_METRICS", 3)
+    monkeypatch.setattr(writing, "MAX_OWN_METRICS", 3)
     viewer = site.viewer()
     trainer = site.trainer()
     trainer.start()
