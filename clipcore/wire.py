@@ -26,7 +26,7 @@ def encode(message: Mapping[str, Any]) -> str:
     try:
         text = _dumps(message)
     except ValueError:
-        text = _dumps(_spelled(message))
+        text = _dumps(_spelled_throughout(message))
     return text.encode(errors="replace").decode()
 
 
@@ -69,15 +69,20 @@ def decode_number(value: Any) -> Any:
     return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
 
-def _spelled(value: Any) -> Any:
+def spelled(value: Any) -> Any:
+    """Turn a non-finite float into the wire's string for it; anything else stays as it is."""
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _spelled_throughout(value: Any) -> Any:
     if isinstance(value, float):  # first, for it is nearly all there is
-        if math.isfinite(value):
-            return value
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return spelled(value)
     if isinstance(value, Mapping):
-        return {key: _spelled(inner) for key, inner in value.items()}
+        return {key: _spelled_throughout(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_spelled(inner) for inner in value]
+        return [_spelled_throughout(inner) for inner in value]
     return value
 
 

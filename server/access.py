@@ -1,30 +1,23 @@
-"""Who may watch, feed and steer: whoever has the token, as a bearer token or through a login; and how many, how often.
+"""Who may watch, feed and steer: whoever has the token, as a bearer token or through a login; and how often.
 
 A request that shows neither may watch if watching is open. Browsers send the login's cookie along whoever's page makes
 the request; that it is this server's page is what `server.guard` sees to.
 """
 
-import hashlib
-import hmac
-import logging
-import math
 import secrets
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
 
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.denial import Denial, too_many
+from server.guesses import Guesses, is_same
+from server.places import Places
 from server.sessions import Sessions
 from server.settings import Settings
 from server.throttle import Throttle
-
-log = logging.getLogger("clipcore.server")
 
 #: Shown to everybody: the login with what it is made of, and what a supervisor asks for.
 OPEN_PATHS = frozenset(
@@ -32,35 +25,9 @@ OPEN_PATHS = frozenset(
     | {"/api/session", "/healthz", "/readyz"}
 )
 PAGE_PATHS = frozenset({"/", "/index.html"})
-#: Wrong tokens remembered, as digests.
-REMEMBERED_GUESSES = 256
 #: Of one client: per second for good, and at once.
-GUESSES = 0.1, 10
-KNOWN_GUESSES = 10, 50  # from where the right token has come, before that is not taken either
 CHANGES = 10, 200
 TRAINERS = 10, 500
-#: Who finds no place among the viewers is told to come back after so long.
-FULL_S = 30
-
-
-@dataclass(frozen=True)
-class Denial:
-    """Why a request is not granted, as a status and a sentence; `wait_s`: when it may be tried again."""
-
-    status: int
-    reason: str
-    wait_s: float = 0
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What the status asks for."""
-        if self.status == 401:
-            return {"WWW-Authenticate": "Bearer"}
-        return {"Retry-After": str(math.ceil(self.wait_s))} if self.wait_s else {}
-
-    def response(self) -> Response:
-        """The answer to a request or to a websocket's handshake."""
-        return JSONResponse({"detail": self.reason}, self.status, self.headers)
 
 
 class Access:
@@ -68,10 +35,14 @@ class Access:
 
     Args:
         settings: with the port that is listened on.
+
+    Attributes:
+        places: of those who watch.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._token = settings.token
+        self._guesses = Guesses(settings.token)
         self._public_view = settings.public_view or not settings.token
         self._read_only = settings.read_only
         self._sessions = Sessions()
@@ -79,14 +50,9 @@ class Access:
         self.cookie = f"clipcore-{settings.port}"
         #: Of this server's own workers, all of which come from this machine: it must not be known for theirs.
         self.worker_token = secrets.token_urlsafe() if settings.token else ""
-        self._guesses = Throttle(*GUESSES)
-        self._known_guesses = Throttle(*KNOWN_GUESSES)
-        self._proven: set[str] = set()  # clients that have given the token
-        self._guessed: deque[bytes] = deque(maxlen=REMEMBERED_GUESSES)
         self._changes = Throttle(*CHANGES)
         self._trainers = Throttle(*TRAINERS)
-        self._places = settings.max_viewers
-        self._taken = 0
+        self.places = Places(settings.max_viewers)
 
     @property
     def login(self) -> Literal["nothing", "steering", "viewing"]:
@@ -97,7 +63,7 @@ class Access:
 
     def log_in(self, connection: HTTPConnection, given: str) -> str | Denial:
         """A new session for who gives the token."""
-        return self._check(client_of(connection), given) or self._sessions.start()
+        return self._guesses.check(client_of(connection), given) or self._sessions.start()
 
     def log_out(self, connection: HTTPConnection) -> None:
         """End the session of a browser."""
@@ -114,22 +80,6 @@ class Access:
     def viewing(self, connection: HTTPConnection) -> Denial | None:
         """Why this client may not watch; None if it may."""
         return None if self._public_view else self._identified(connection)
-
-    @contextmanager
-    def place(self) -> Iterator[Denial | None]:
-        """A place among the viewers, taken while the context lasts; or why there is none.
-
-        All clients share them: behind a proxy that is not trusted, they all come from one address.
-        """
-        if self._taken >= self._places:
-            reason = f"{self._taken:,} pages are connected, as many as CLIPCORE_MAX_VIEWERS lets in: come back later"
-            yield Denial(503, reason, FULL_S)
-            return
-        self._taken += 1
-        try:
-            yield None
-        finally:
-            self._taken -= 1
 
     def steering(self, connection: HTTPConnection) -> Denial | None:
         """Why this client may not change a training; None if it may."""
@@ -150,39 +100,13 @@ class Access:
             return None
         scheme, _, given = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            if hmac.compare_digest(_digest(given.strip()), _digest(self.worker_token)):
+            if is_same(given.strip(), self.worker_token):
                 return None
-            return self._check(client_of(connection), given.strip())
+            return self._guesses.check(client_of(connection), given.strip())
         return Denial(401, "this needs the server's token: log in, or send `Authorization: Bearer <CLIPCORE_TOKEN>`")
 
-    def _check(self, client: str, given: str) -> Denial | None:
-        """Why this is not taken for the token; one guess like another, but only so many at a time.
 
-        From where the token has come before, it is taken while wrong ones are not: they must not lock its owner out.
-        But where so many come that it might be found among them, it is answered as they are.
-        """
-        guess = _digest(given)
-        is_right = bool(self._token) and hmac.compare_digest(guess, _digest(self._token))
-        is_known = client in self._proven
-        # A trainer that comes back with its old token for hours learns nothing, and must not lock its machine out.
-        is_news = not is_right and guess not in self._guessed
-        if is_known and (denial := _too_many(self._known_guesses, client, "wrong tokens")):
-            return denial
-        if is_known and is_news:
-            self._known_guesses.count(client)
-        if not (is_known and is_right) and (denial := _too_many(self._guesses, client, "wrong tokens")):
-            return denial
-        if is_right:
-            self._proven.add(client)
-            return None
-        if is_news:
-            self._guesses.count(client)
-            self._guessed.append(guess)
-            log.warning("somebody at %s gave a wrong token", client)
-        return Denial(401, "this is not the server's token (CLIPCORE_TOKEN)")
-
-
-class Gate:
+class ViewersOnly:
     """ASGI middleware that lets nobody see anything who may not watch, and takes people to the login.
 
     Args:
@@ -222,16 +146,7 @@ def client_of(connection: HTTPConnection) -> str:
 
 def _counted(throttle: Throttle, connection: HTTPConnection, what: str) -> Denial | None:
     client = client_of(connection)
-    if denial := _too_many(throttle, client, what):
+    if denial := too_many(throttle, client, what):
         return denial
     throttle.count(client)
     return None
-
-
-def _too_many(throttle: Throttle, client: str, what: str) -> Denial | None:
-    wait_s = throttle.wait_s(client)
-    return Denial(429, f"too many {what} from {client}: wait {math.ceil(wait_s)} s", wait_s) if wait_s else None
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()

@@ -11,16 +11,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.access import Access, Gate
+from server.access import Access, ViewersOnly
 from server.endings import WITH_SERVER
 from server.guard import BodyLimit, Guard, SecurityHeaders
 from server.hub import Hub
 from server.routes import downloads, health, keeping, login, metrics, page, rules, runs, streams, workers
 from server.settings import Settings
-from server.sql import UnknownRunError
+from server.sql.reading import UnknownRunError
 from server.store import Store
 from server.supervisor import NotStartedError, Supervisor
-from server.wording import mistake_line
+from server.wording import first_error_line
 from server.writer import StoreError
 
 log = logging.getLogger("clipcore.server")
@@ -70,7 +70,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
-    app.add_middleware(Gate, access=access)
+    app.add_middleware(ViewersOnly, access=access)
     app.add_middleware(Guard, host=settings.host, allowed=settings.allowed_hosts)
     app.add_middleware(SecurityHeaders)
     return app
@@ -104,4 +104,4 @@ async def _unavailable(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _unprocessable(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": mistake_line(cast("RequestValidationError", error).errors())}, 422)
+    return JSONResponse({"detail": first_error_line(cast("RequestValidationError", error).errors())}, 422)

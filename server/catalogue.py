@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from server.live import KEPT_LINES, LiveRun
 from server.protocol import RunInfo
-from server.sql import StoredRun, UnknownRunError
+from server.sql.reading import StoredRun, UnknownRunError
 from server.store import Store
 from server.writer import StoreError
 

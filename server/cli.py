@@ -13,10 +13,10 @@ from server import logs
 from server.changes import ChangeLog
 from server.client import Client, RequestError
 from server.lab import LAST_STEPS, Comparison, Result, compare
-from server.serving import ListenError, Server, listen, make_collections_rare
+from server.serving import ListenError, Server, listen, tune_garbage_collector
 from server.settings import PREFIX, Settings
 from server.store import Store
-from server.wording import mistake_line, printable
+from server.wording import first_error_line, printable
 from server.writer import StoreError
 
 FORMATS = ("csv", "jsonl", "parquet", "changes")
@@ -57,7 +57,7 @@ def serve(host: str | None, port: int | None) -> None:
         with closing(Store(settings.database)) as store:
             settings = settings.model_copy(update={"port": listener.getsockname()[1]})
             server = Server(create_app(settings, store), settings)
-            make_collections_rare()
+            tune_garbage_collector()
             server.run([listener])
 
 
@@ -198,7 +198,7 @@ def _settings(**given: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = f"{PREFIX}{first['loc'][0]}: ".upper() if first["loc"] else ""
-        raise click.ClickException(name + mistake_line([{**first, "loc": ()}])) from error
+        raise click.ClickException(name + first_error_line([{**first, "loc": ()}])) from error
 
 
 def _check_autostart(settings: Settings) -> None:
@@ -215,7 +215,9 @@ def _change_log(file: IO[bytes]) -> ChangeLog:
     try:
         return ChangeLog.model_validate_json(file.read())
     except ValidationError as error:
-        raise click.ClickException(f"{file.name} holds no changes of a run: {mistake_line(error.errors())}") from error
+        raise click.ClickException(
+            f"{file.name} holds no changes of a run: {first_error_line(error.errors())}"
+        ) from error
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Client:
             found = json.loads(answer)
             return found if field is None else found[field]
         except (ValueError, TypeError, KeyError) as error:
-            raise RequestError(f"what answers at {self._url} is no clipcore server: it said {answer[:60]!r}") from error
+            raise RequestError(f"{self._url} is not a clipcore server: it answered {answer[:60]!r}") from error
 
     def _pieces(self, method: str, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Iterator[bytes]:
         """The answer, piece by piece."""
@@ -124,9 +124,7 @@ class Client:
             ) from error
         except (OSError, HTTPException) as error:
             reason = str(error) or type(error).__name__
-            raise RequestError(
-                f"what is at {self._url} does not answer as a clipcore server does ({reason})"
-            ) from error
+            raise RequestError(f"{self._url} does not answer like a clipcore server ({reason})") from error
 
 
 def _detail(error: HTTPError) -> str:

@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from clipcore.wire import spelled
 from server.protocol import Rows
 
 KEYS = ("seq", "step", "time", "mode")
@@ -31,13 +31,7 @@ def as_jsonl(metrics: Sequence[str], chunks: Iterable[Rows]) -> Iterator[str]:
 
 def _table(rows: Rows, metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     columns = dict(rows)
-    return zip(*([_spelled(value) for value in columns[name]] for name in (*KEYS, *metrics)), strict=True)
-
-
-def _spelled(value: Any) -> Any:
-    if not isinstance(value, float) or math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return zip(*([spelled(value) for value in columns[name]] for name in (*KEYS, *metrics)), strict=True)
 
 
 def _csv_lines(rows: Iterable[Sequence[Any]]) -> str:

@@ -1,8 +1,8 @@
 """Who watches what, and how news reach a thousand viewers for the price of one.
 
 The viewers of a run share a channel. It moves on at a bounded rate, encodes what is new once, and wakes them; a viewer
-that keeps up sends those very texts. One that does not is only a position further back: when it comes for more, it gets
-all it missed at once, from memory or thinned from the store. Nothing is queued for anybody.
+that keeps up sends those very texts. A viewer that lags is just an older position: its next read gets everything it
+missed at once, from memory or thinned from the store. Nothing is queued for anybody.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from server.live import LiveRun, Position
 from server.metrics import CONFLATED
 from server.news import Texts
 from server.protocol import RunInfo
-from server.shared import Shared
+from server.single_flight import SingleFlight
 from server.store import Store
 
 if TYPE_CHECKING:
@@ -38,9 +38,16 @@ class FanOut:
         self.store = store
         self.runs = runs
         self.runs_version = 0
-        self.snapshots: Shared[Texts] = Shared(SHARED_SNAPSHOTS)
-        self.news: Shared[Texts] = Shared(SHARED_NEWS)
+        self.snapshots: SingleFlight[Texts] = SingleFlight(SHARED_SNAPSHOTS)
+        self.news: SingleFlight[Texts] = SingleFlight(SHARED_NEWS)
         self._channels: dict[LiveRun | None, Channel] = {}
+        self._listed: tuple[int, str] | None = None  # the version, and its text
+
+    def listed(self) -> Texts:
+        """The list of runs as a message, encoded once for all channels."""
+        if self._listed is None or self._listed[0] != self.runs_version:
+            self._listed = self.runs_version, news.list_text(self.runs())
+        return (self._listed[1],)
 
     @property
     def viewers(self) -> int:
@@ -139,10 +146,13 @@ class Channel:
         return self._run.position(runs) if self._run is not None else Position(runs=runs)
 
     def _recent(self, seen: Position, to: Position) -> Texts | None:
-        return news.recent(self._run, self._fan_out.runs() if to.runs > seen.runs else [], seen, to)
+        return news.recent(self._run, self._list(seen, to), seen, to)
+
+    def _list(self, seen: Position, to: Position) -> Texts:
+        return self._fan_out.listed() if to.runs > seen.runs else ()
 
     async def _missed(self, seen: Position, to: Position) -> Texts:
         texts = self._recent(seen, to)
         if texts is None and self._run is not None:
-            texts = await news.older(self._fan_out.store, self._run, self._fan_out.runs(), seen, to)
+            texts = await news.older(self._fan_out.store, self._run, self._list(seen, to), seen, to)
         return texts or ()

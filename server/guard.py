@@ -87,8 +87,8 @@ class Guard:
         host = Authority.parse(headers.get("host", ""))
         if host is None or not any(name.covers(host) for name in self._names):
             return (
-                f"this server does not go by the name {headers.get('host', '')!r}: "
-                "if it should, add it to CLIPCORE_ALLOWED_HOSTS"
+                f"unknown host {headers.get('host', '')!r}: "
+                "if this server should answer to it, add it to CLIPCORE_ALLOWED_HOSTS"
             )
         origin = headers.get("origin")
         if origin is not None and not self._is_own(origin, host):

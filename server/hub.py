@@ -41,7 +41,8 @@ from server.protocol import (
     Steps,
 )
 from server.rows import after, numbered, without
-from server.sql import MAX_METRICS, UnknownRunError
+from server.sql.reading import UnknownRunError
+from server.sql.writing import MAX_OWN_METRICS
 from server.store import Store
 from server.trainer import Answer, LeftOut, Refusal, TakenOverError, Trainer, asked_id
 from server.viewer import Viewer
@@ -57,13 +58,16 @@ class Hub:
         store: where everything is kept.
         keep_runs: runs to keep; beyond that the oldest that nobody feeds are deleted.
 
+    Attributes:
+        catalogue: the runs.
+
     Raises:
         StoreError: the store cannot be read.
     """
 
     def __init__(self, store: Store, keep_runs: int) -> None:
         self._store = store
-        self._fan_out = FanOut(store, lambda: self.runs)
+        self._fan_out = FanOut(store, lambda: self.catalogue.brief)
         self.catalogue = Catalogue(store, keep_runs, on_change=self._fan_out.list_changed)
 
     def resume(self) -> list[str]:
@@ -75,21 +79,6 @@ class Hub:
         self.catalogue.purge_in_time()
         return [run.known.id for run in self.catalogue if run.known.workload and not run.over]
 
-    # --- runs ---
-
-    @property
-    def runs(self) -> list[RunInfo]:
-        """All runs in brief, newest first."""
-        return self.catalogue.brief
-
-    def run(self, run_id: str) -> LiveRun:
-        """The run of that id.
-
-        Raises:
-            UnknownRunError: there is none.
-        """
-        return self.catalogue.run(run_id)
-
     async def edit(self, run_id: str, **changes: str) -> RunInfo:
         """Change a run's name or note.
 
@@ -97,9 +86,9 @@ class Hub:
             UnknownRunError: there is no such run.
             StoreError: it could not be written.
         """
-        async with self.run(run_id).writing:
-            run = self.run(run_id)  # it may have gone meanwhile
-            await self._learn(run, **changes, updated=run.known.updated)
+        async with self.catalogue.run(run_id).writing:
+            run = self.catalogue.run(run_id)  # it may have gone meanwhile
+            await self._update(run, **changes, updated=run.known.updated)
         return run.info
 
     # --- trainers ---
@@ -134,7 +123,7 @@ class Hub:
                 step = min(run.known.step + 1, MAX_COUNT)
                 await self._note(run, "applied", changes_line(changes), data, step=step, **described)
             else:
-                await self._learn(run, **described)
+                await self._update(run, **described)
             run.fed_since = hello.started
 
     async def _detach(self, trainer: Trainer, run: LiveRun) -> None:
@@ -148,7 +137,7 @@ class Hub:
             if run not in self.catalogue:
                 return  # it has made room for another one
             if run.over or run.trainer is not None:
-                await self._learn(run)
+                await self._update(run)
             else:
                 await self._note(run, "state", "the trainer is disconnected", {"state": "disconnected"})
 
@@ -192,7 +181,7 @@ class Hub:
         if left_out and not run.is_full:
             run.is_full = True
             more = f" and {len(left_out) - 1} more" if left_out[1:] else ""
-            text = f"metric {left_out[0]!r}{more} left out: a run has at most {MAX_METRICS} metrics of its own"
+            text = f"metric {left_out[0]!r}{more} left out: a run has at most {MAX_OWN_METRICS} metrics of its own"
             await self._note(run, "warning", text, {})
 
     async def _go_on(self, run: LiveRun) -> None:
@@ -201,7 +190,7 @@ class Hub:
             run.has_returned = False
             said: dict[str, JsonValue] = {"state": "running"}
             fresh: dict[str, Any] = {"state": "running", "reason": "", "cut_short": False, "commands": False}
-            await self._note(run, "state", "goes on after its end", said, **fresh)
+            await self._note(run, "state", "resumed after it had ended", said, **fresh)
 
     async def _take_layers(self, run: LiveRun, message: Layers) -> None:
         await asyncio.wrap_future(self._store.add_layers(run.known.id, message))
@@ -265,15 +254,15 @@ class Hub:
         await asyncio.wrap_future(self._store.add_line(known, entry, note or None))
         run.last_note = note or run.last_note
         run.add_line(entry)
-        self._learned(run, known)
+        self._updated(run, known)
 
-    async def _learn(self, run: LiveRun, **changes: Any) -> None:
+    async def _update(self, run: LiveRun, **changes: Any) -> None:
         known = run.changed(**changes)
         await asyncio.wrap_future(self._store.save(known))
-        self._learned(run, known)
+        self._updated(run, known)
 
-    def _learned(self, run: LiveRun, known: RunInfo) -> None:
-        if run.learn(known):
+    def _updated(self, run: LiveRun, known: RunInfo) -> None:
+        if run.update(known):
             self._fan_out.list_changed()
         self._fan_out.changed(run)
 
@@ -285,7 +274,7 @@ class Hub:
         Raises:
             UnknownRunError: there is no such run.
         """
-        run = self.run(run_id)
+        run = self.catalogue.run(run_id)
         if run.trainer is None:
             return Refusal(f"no trainer is attached to run {run_id!r} ({run.info.state})", attached=False)
         if not isinstance(request, str):
@@ -307,7 +296,7 @@ class Hub:
     async def worker_exited(self, run_id: str, ending: Ending) -> None:
         """A worker process has ended; what it said itself about its end stands."""
         try:
-            run = self.run(run_id)
+            run = self.catalogue.run(run_id)
         except UnknownRunError:
             return
         async with run.writing:
@@ -322,7 +311,7 @@ class Hub:
         Raises:
             UnknownRunError: there is no such run.
         """
-        run = self.run(run_id) if run_id is not None else self.catalogue.newest
+        run = self.catalogue.run(run_id) if run_id is not None else self.catalogue.newest
         return self._fan_out.join(viewer, run)
 
     @property

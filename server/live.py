@@ -20,6 +20,8 @@ JOINED_ROWS = 256
 #: Lines of the log kept for snapshots and for viewers that lag behind.
 KEPT_LINES = 500
 
+_NOT_DESCRIBED = {name: RunInfo.model_fields[name].default for name in DESCRIPTION}
+
 OVER: frozenset[State] = frozenset(get_args(Outcome))
 
 
@@ -75,6 +77,8 @@ class LiveRun:
         self._ring: deque[Rows] = deque()
         self._ring_rows = 0
         self._ring_start = known.seq
+        self._brief: RunInfo | None = None
+        self._brief_of = known
         self._headline: tuple[object, ...] = ()
         self._status_version = 0
         self._layers_version = 0
@@ -98,16 +102,18 @@ class LiveRun:
     @property
     def info(self) -> RunInfo:
         """The run as viewers see it."""
-        waiting = self.trainer.waiting if self.trainer is not None else []
-        return self.known.model_copy(
-            update={"attached": self.trainer is not None, "state": self.state, "waiting": waiting}
-        )
+        return self._shown(waiting=self.trainer.waiting if self.trainer is not None else [])
 
     @property
     def brief(self) -> RunInfo:
-        """The run as a line in a list: without what can be long or is gone in a moment."""
-        left_out = (*DESCRIPTION, "waiting")
-        return self.info.model_copy(update={name: RunInfo.model_fields[name].default for name in left_out})
+        """The run as a line in a list: without what can be long or is gone in a moment.
+
+        Made once for what is known: a list may have ten thousand runs, nearly all of which rest.
+        """
+        attached = self.trainer is not None
+        if self._brief is None or self._brief_of is not self.known or self._brief.attached != attached:
+            self._brief, self._brief_of = self._shown(**_NOT_DESCRIBED), self.known
+        return self._brief
 
     @property
     def over(self) -> bool:
@@ -119,6 +125,10 @@ class LiveRun:
         """Number of the log's last line."""
         return self.lines[-1].n if self.lines else 0
 
+    def _shown(self, **fields: Any) -> RunInfo:
+        shown = {"attached": self.trainer is not None, "state": self.state, **fields}
+        return self.known.model_copy(update=shown)
+
     def position(self, runs: int) -> Position:
         """How far the run has come, the list of runs being at version `runs`."""
         return Position(self.known.seq, self.line, self._status_version, self._layers_version, runs)
@@ -127,7 +137,7 @@ class LiveRun:
         """What will be known with these changes, this moment being the last sign of life; nothing is kept yet."""
         return self.known.model_copy(update={"updated": time.time(), **changes})
 
-    def learn(self, known: RunInfo) -> bool:
+    def update(self, known: RunInfo) -> bool:
         """Keep what is known of the run now; True if it reads differently in a list of runs."""
         headline, self.known = self._headline, known
         self._headline = (known.name, known.note, known.state, known.reason, self.trainer is not None)

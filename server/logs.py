@@ -7,6 +7,9 @@ from typing import Literal
 
 from server.wording import printable
 
+#: Between two lines about connections for which there is no file descriptor.
+ACCEPT_INTERVAL_S = 1.0
+
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -24,6 +27,7 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     # At "info" it reports every connection. At "debug" it writes every header down, the token's among them.
     uvicorn.setLevel(logging.INFO if level == "debug" else logging.WARNING)
     uvicorn.addFilter(_is_fault)
+    logging.getLogger("asyncio").addFilter(_accepting)
 
 
 class TextFormatter(logging.Formatter):
@@ -48,6 +52,24 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry)
+
+
+class Accepting(logging.Filter):
+    """Lets a line pass now and then where asyncio writes two thousand a second, each with its traceback."""
+
+    _silent_until = 0.0  # unix s
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the entry is about something else, or the first of its kind for a while."""
+        if not record.getMessage().startswith("socket.accept() out of system resource"):
+            return True
+        if record.created < self._silent_until:
+            return False
+        self._silent_until = record.created + ACCEPT_INTERVAL_S
+        return True
+
+
+_accepting = Accepting()
 
 
 def _is_fault(record: logging.LogRecord) -> bool:

@@ -53,26 +53,32 @@ async def snapshot(
     return await asyncio.to_thread(lambda: encode(_history(store, run, start or 0, to.seq)))
 
 
-def recent(run: LiveRun | None, runs: Sequence[RunInfo], seen: Position, to: Position) -> Texts | None:
-    """What brings a viewer from `seen` to `to`, made of what is in memory; None when that is not enough."""
+def list_text(runs: Sequence[RunInfo]) -> str:
+    """The list of runs as a message."""
+    return Runs(runs=list(runs)).model_dump_json()
+
+
+def recent(run: LiveRun | None, runs: Texts, seen: Position, to: Position) -> Texts | None:
+    """What brings a viewer from `seen` to `to`, made of what is in memory; None when that is not enough.
+
+    `runs` is the message with the list of runs, if that is news.
+    """
     if run is None:
-        return _encoded(Runs(runs=list(runs)))
+        return runs
     rows, lines = run.rows_between(seen.seq, to.seq), run.lines_between(seen.line, to.line)
     if rows is None or lines is None:
         return None
-    return _messages(run, runs, seen, to, Series(rows, exact=True), lines)
+    return _messages(run, seen, to, Series(rows, exact=True), lines) + runs
 
 
-async def older(store: Store, run: LiveRun, runs: Sequence[RunInfo], seen: Position, to: Position) -> Texts:
-    """What brings a viewer from `seen` to `to`, with the store's help."""
+async def older(store: Store, run: LiveRun, runs: Texts, seen: Position, to: Position) -> Texts:
+    """What brings a viewer from `seen` to `to`, with the store's help; `runs` as for `recent`."""
     rows = await asyncio.to_thread(_history, store, run, seen.seq, to.seq)
     lines = await asyncio.to_thread(store.lines, run.known.id, seen.line, KEPT_LINES)
-    return _messages(run, runs, seen, to, rows, [line for line in lines if line.n <= to.line])
+    return _messages(run, seen, to, rows, [line for line in lines if line.n <= to.line]) + runs
 
 
-def _messages(
-    run: LiveRun, runs: Sequence[RunInfo], seen: Position, to: Position, found: Series, lines: Sequence[LogEntry]
-) -> Texts:
+def _messages(run: LiveRun, seen: Position, to: Position, found: Series, lines: Sequence[LogEntry]) -> Texts:
     """Rows come first, for the log speaks of them."""
     run_id = run.known.id
     messages: list[Message] = []
@@ -83,8 +89,6 @@ def _messages(
         messages.append(ViewLayers(run=run_id, layers=run.layers))
     if to.status > seen.status:
         messages.append(Status(run=run.info))
-    if to.runs > seen.runs:
-        messages.append(Runs(runs=list(runs)))
     return _encoded(*messages)
 
 

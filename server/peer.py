@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from server.metrics import DROPPED
-from server.patience import Patience
 from server.protocol import Error, Message
-from server.wording import mistake_line
+from server.shared_timeout import SharedTimeout
+from server.wording import first_error_line
 
 T = TypeVar("T")
 log = logging.getLogger("clipcore.server")
@@ -40,7 +40,7 @@ class Peer:
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
-        self._patience = Patience(SEND_TIMEOUT_S)
+        self._timeout = SharedTimeout(SEND_TIMEOUT_S)
         self.name = f"{socket.client.host}:{socket.client.port}" if socket.client else "somebody"
 
     async def send(self, message: Message | str) -> None:
@@ -51,7 +51,7 @@ class Peer:
         """
         text = message if isinstance(message, str) else message.model_dump_json()
         try:
-            await self._patience.wait(self._send(text))
+            await self._timeout.wait(self._send(text))
         except TimeoutError:
             DROPPED.inc()
             log.warning("%s has read nothing for %.0f s and is given up", self.name, SEND_TIMEOUT_S)
@@ -73,7 +73,7 @@ class Peer:
         try:
             return parse(text)
         except ValidationError as error:
-            raise BadMessageError(mistake_line(error.errors())) from error
+            raise BadMessageError(first_error_line(error.errors())) from error
 
     async def close(self, code: int, reason: str) -> None:
         """Say why, then close; a peer that does not listen is left to itself."""

@@ -97,19 +97,19 @@ def _line(rows: Rows, values: Sequence[Number], name: str, **line: Any) -> dict[
 
 def _crosses(rows: Rows, values: Sequence[Number]) -> dict[str, Any]:
     """A cross at the top edge for every value that is no number to draw."""
-    odd = [(step, value) for step, value in zip(rows.step, values, strict=True) if value is not None]
-    odd = [(step, value) for step, value in odd if not math.isfinite(value)]
+    logged = [(step, value) for step, value in zip(rows.step, values, strict=True) if value is not None]
+    nonfinite = [(step, value) for step, value in logged if not math.isfinite(value)]
     return {
         "type": "scatter",
         "mode": "markers",
         "name": "not finite",
-        "x": [step for step, _ in odd],
-        "y": [0.97] * len(odd),
-        "text": [str(value) for _, value in odd],
+        "x": [step for step, _ in nonfinite],
+        "y": [0.97] * len(nonfinite),
+        "text": [str(value) for _, value in nonfinite],
         "hovertemplate": "%{text}",
         "yaxis": "y2",
         "marker": {"symbol": "x-thin", "size": 8, "line": {"width": 2, "color": "--bad"}},
-        "showlegend": bool(odd),
+        "showlegend": bool(nonfinite),
     }
 
 

@@ -4,6 +4,7 @@ Bins are aligned, and each level is made from the one before. A chart's bins are
 of any run reads a few thousand of them; and no spike is lost, for an extreme of a union is an extreme of a part.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from operator import attrgetter
@@ -52,15 +53,15 @@ def bin_of(seqs: Sequence[int], values: Sequence[float | None]) -> Bin:
     """The bin of these values; of equal ones the first counts."""
     finite = [value for value in values if value is not None and isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (None, None)
-    odd = {} if len(finite) == len(values) else _first_of_each_kind(seqs, values)
+    nonfinite = {} if len(finite) == len(values) else _first_of_each_kind(seqs, values)
     return Bin(
         None if low is None else seqs[values.index(low)],
         low,
         None if high is None else seqs[values.index(high)],
         high,
-        odd.get("nan"),
-        odd.get("inf"),
-        odd.get("-inf"),
+        nonfinite.get("nan"),
+        nonfinite.get("inf"),
+        nonfinite.get("-inf"),
     )
 
 
@@ -79,6 +80,16 @@ def union(bins: Sequence[Bin]) -> Bin:
 
 def _first(seqs: Iterable[int | None]) -> int | None:
     return min((seq for seq in seqs if seq is not None), default=None)
+
+
+def cut(seqs: Sequence[int], width: int) -> Iterator[tuple[int, slice]]:
+    """Cut rising seqs at the multiples of `width`: each part's multiple, and where it is."""
+    start = 0
+    while start < len(seqs):
+        first = seqs[start] // width * width
+        stop = bisect_left(seqs, first + width, start)
+        yield first, slice(start, stop)
+        start = stop
 
 
 def completed(before: int, last: int) -> Iterator[Stretch]:

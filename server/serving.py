@@ -50,7 +50,7 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def make_collections_rare() -> None:
+def tune_garbage_collector() -> None:
     """Let the garbage collector stop the server seldom: a full collection takes 0.2 s with a thousand viewers.
 
     What is loaded by now stays for good, so it is not looked at again. And nearly all that comes later is freed without

@@ -34,14 +34,14 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8420, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    allow_remote: bool = Field(False, description="listen beyond this machine although no token is set")
+    allow_remote: bool = Field(False, description="allow a non-loopback address although no token is set")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="names, comma-separated, by which browsers may reach the server besides localhost and HOST"
+        (), description="comma-separated host names, besides localhost and HOST, that browsers may use"
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="addresses, comma-separated, of proxies that are believed who their clients are"
+        (), description="comma-separated addresses of proxies whose X-Forwarded-For is trusted"
     )
-    token: str = Field("", repr=False, description="secret that trainers and whoever steers must present; empty: none")
+    token: str = Field("", repr=False, description="secret for trainers and for steering; empty: none")
     public_view: bool = Field(False, description="let everybody watch although a token is set; steering still needs it")
     read_only: bool = Field(False, description="show runs, but refuse every change of a training")
     data_dir: Path = Field(
@@ -52,7 +52,9 @@ class Settings(BaseSettings):
     autostart: str = Field("", description="workload to train as soon as the server is up; empty: none")
     max_workers: int = Field(2, ge=0, description="built-in workloads that may train at a time")
     max_viewers: int = Field(5000, ge=1, description="pages that may be connected at a time")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much the log says")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe level that is logged"
+    )
     log_format: Literal["text", "json"] = Field("text", description="lines for people, or a JSON object a line")
 
     @field_validator("host")

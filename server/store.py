@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from server import sql
 from server.protocol import STEP_METRICS, Layers, LogEntry, Rows, RunInfo
 from server.schema import lock, open_database
+from server.sql import reading, writing
 from server.wording import database_line
 from server.writer import StoreError, Writer
 
@@ -45,7 +45,7 @@ class Store:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock = opened.enter_context(closing(lock(path)))
-                self._writer = Writer(open_database(path), chore=sql.purge_some)
+                self._writer = Writer(open_database(path), chore=writing.purge_some)
             except (OSError, sqlite3.Error) as error:
                 raise StoreError(database_line(error, path, "open")) from error
             opened.pop_all()
@@ -59,30 +59,30 @@ class Store:
 
     def save(self, run: RunInfo) -> "Future[None]":
         """Create a run, or update what is known of it."""
-        return self._writer.submit(lambda db: sql.save_run(db, run))
+        return self._writer.submit(lambda db: writing.save_run(db, run))
 
     def append(self, run_id: str, rows: Rows) -> "Future[list[str]]":
         """Add rows, whose seqs rise. Those up to the run's last seq are passed over: the first of two stays.
 
-        A run may have `sql.MAX_METRICS` metrics of the user's own; the future names those that are left out.
+        A run may have `writing.MAX_OWN_METRICS` metrics of the user's own; the future names those that are left out.
         """
-        return self._writer.submit(lambda db: sql.append(db, sql.key_of(db, run_id), rows))
+        return self._writer.submit(lambda db: writing.append(db, reading.key_of(db, run_id), rows))
 
     def add_line(self, run: RunInfo, entry: LogEntry, note: int | None = None) -> "Future[None]":
         """Add a line to a run's log, together with what it changed about the run, or neither."""
-        return self._writer.submit(lambda db: sql.add_line(db, run, entry, note))
+        return self._writer.submit(lambda db: writing.add_line(db, run, entry, note))
 
     def add_layers(self, run_id: str, layers: Layers) -> "Future[None]":
         """Keep these as the run's newest per-layer numbers; older ones are thinned, so that they stay some hundred."""
-        return self._writer.submit(lambda db: sql.add_layers(db, sql.key_of(db, run_id), layers))
+        return self._writer.submit(lambda db: writing.add_layers(db, reading.key_of(db, run_id), layers))
 
     def mark_deleted(self, run_id: str, when: float | None) -> "Future[None]":
         """Remember that a run is deleted since `when` (None: it is not any more); it keeps all it has."""
-        return self._writer.submit(lambda db: sql.mark_deleted(db, sql.key_of(db, run_id), when))
+        return self._writer.submit(lambda db: writing.mark_deleted(db, reading.key_of(db, run_id), when))
 
     def delete(self, run_id: str) -> "Future[None]":
         """Forget a run; its rows are cleared away bit by bit while nothing else is to be written."""
-        return self._writer.submit(lambda db: sql.trash(db, sql.key_of(db, run_id)))
+        return self._writer.submit(lambda db: writing.trash(db, reading.key_of(db, run_id)))
 
     @property
     def directory(self) -> Path:
@@ -102,24 +102,24 @@ class Store:
 
     def check(self) -> "Future[None]":
         """Write something and take it back, to see whether the disk takes writes."""
-        return self._writer.submit(sql.check)
+        return self._writer.submit(writing.check)
 
     # --- reading: from any thread ---
 
     def run_ids(self) -> set[str]:
         """The ids that are taken, also by runs that cannot be read."""
         with self._reading() as db:
-            return sql.run_ids(db)
+            return reading.run_ids(db)
 
-    def runs(self) -> list[sql.StoredRun]:
+    def runs(self) -> list[reading.StoredRun]:
         """All runs that can be read, oldest first; the others are named in the log."""
         with self._reading() as db:
-            return sql.runs(db)
+            return reading.runs(db)
 
     def metrics(self, run_id: str) -> tuple[str, ...]:
         """The metrics that the run's rows may have: every run's, then the user's own."""
         with self._reading() as db:
-            return (*STEP_METRICS, *sql.user_metrics(db, sql.key_of(db, run_id)))
+            return (*STEP_METRICS, *reading.user_metrics(db, reading.key_of(db, run_id)))
 
     def chunks(self, run_id: str) -> Iterator[Rows]:
         """The whole run, some rows at a time."""
@@ -136,28 +136,28 @@ class Store:
         first and the last row: no spike and no NaN is ever lost.
         """
         with self._reading() as db:
-            key = sql.key_of(db, run_id)
-            if not sql.more_than(db, key, first, last, points):
-                return Series(sql.rows(db, key, metrics, sql.between(first, last)), exact=True)
-            count = len(sql.logged_metrics(db, key, metrics))
+            key = reading.key_of(db, run_id)
+            if not reading.more_than(db, key, first, last, points):
+                return Series(reading.rows(db, key, metrics, reading.between(first, last)), exact=True)
+            count = len(reading.logged_metrics(db, key, metrics))
             bins = int(points / 2 * min(1, (UNSHARED_METRICS / max(count, 1)) ** 2))
-            seqs = sql.notable_seqs(db, key, metrics, first, last, max(bins, 1))
-            return Series(sql.rows(db, key, metrics, sql.among(seqs)), exact=False)
+            seqs = reading.notable_seqs(db, key, metrics, first, last, max(bins, 1))
+            return Series(reading.rows(db, key, metrics, reading.among(seqs)), exact=False)
 
     def newest(self, run_id: str, metric: str, first: int, last: int, count: int) -> list[float | None]:
         """One of every run's metrics at the newest `count` rows with first <= seq <= last, newest first."""
         with self._reading() as db:
-            return sql.newest(db, sql.key_of(db, run_id), metric, sql.between(first, last), count)
+            return reading.newest(db, reading.key_of(db, run_id), metric, reading.between(first, last), count)
 
     def lines(self, run_id: str, beyond: int = 0, newest: int = -1) -> list[LogEntry]:
         """Lines of the log after line `beyond`, at most the `newest` of them (-1: all), oldest first."""
         with self._reading() as db:
-            return sql.lines(db, sql.key_of(db, run_id), beyond, newest)
+            return reading.lines(db, reading.key_of(db, run_id), beyond, newest)
 
     def layers(self, run_id: str, count: int) -> list[Layers]:
         """Per-layer numbers of at most `count` steps all over the run, the newest among them, oldest first."""
         with self._reading() as db:
-            return sql.layers(db, sql.key_of(db, run_id), count)
+            return reading.layers(db, reading.key_of(db, run_id), count)
 
     # --- inside ---
 
@@ -174,5 +174,5 @@ class Store:
 
     def _chunk(self, run_id: str, seq: int) -> Rows:
         with self._reading() as db:
-            key = sql.key_of(db, run_id)
-            return sql.rows(db, key, None, sql.between(seq + 1, sql.seq_after(db, key, seq, CHUNK_ROWS)))
+            key = reading.key_of(db, run_id)
+            return reading.rows(db, key, None, reading.between(seq + 1, reading.seq_after(db, key, seq, CHUNK_ROWS)))

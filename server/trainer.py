@@ -32,7 +32,7 @@ from server.protocol import (
     Welcome,
     from_trainer,
 )
-from server.wording import mistake_line
+from server.wording import first_error_line
 from server.writer import StoreError
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def read(text: str) -> FromTrainer | LeftOut:
             LoopState.model_validate(message.data)
     except ValidationError as error:
         try:  # Python's own parser reads more than JSON, such as half of a character
-            return LeftOut.model_validate({**json.loads(text), "reason": mistake_line(error.errors())})
+            return LeftOut.model_validate({**json.loads(text), "reason": first_error_line(error.errors())})
         except (ValueError, TypeError, RecursionError):
             raise error from None
     return message

@@ -24,7 +24,7 @@ from server.protocol import (
     ViewRejected,
     from_browser,
 )
-from server.sql import UnknownRunError
+from server.sql.reading import UnknownRunError
 from server.writer import StoreError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ def changes_line(changes: Mapping[str, tuple[JsonValue, JsonValue]]) -> str:
     )
 
 
-def mistake_line(errors: Sequence[Any]) -> str:
+def first_error_line(errors: Sequence[Any]) -> str:
     """The first of pydantic's errors: where, what is asked, and what was given (our validators say all that)."""
     first = errors[0]
     where = _cut(".".join(str(part) for part in first["loc"]), 80)

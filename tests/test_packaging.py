@@ -1,5 +1,6 @@
-"""What a wheel carries."""
+"""What a wheel and a source distribution carry."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -22,6 +23,18 @@ def test_every_file_of_the_page_is_shipped():
     web = ROOT / "web"
     shipped = {path for pattern in SETUPTOOLS["package-data"]["server.web"] for path in web.glob(pattern)}
     assert {path for path in web.rglob("*") if path.is_file()} == shipped
+
+
+def test_a_source_distribution_is_the_whole_tree():
+    """Who has only that can run every test: folders and files at the top go along, and the README's pictures."""
+    rules = [line.split() for line in (ROOT / "MANIFEST.in").read_text().splitlines() if not line.startswith("#")]
+    grafted = {name for verb, *names in rules if verb == "graft" for name in names}
+    included = {path for verb, *names in rules if verb == "include" for name in names for path in ROOT.glob(name)}
+    readme = ROOT / "README.md"  # goes along by itself, as do the packages
+    pictures = {ROOT / picture for picture in re.findall(r"\]\((docs/[^)]+)\)", readme.read_text())}
+    files = {path for kind in ("*.md", "*.txt", "*.json", "*.yml", "*file") for path in ROOT.glob(kind)}
+    assert grafted == {"benchmarks", "examples", "tests", "web"}
+    assert included == files - {readme} | pictures
 
 
 def test_each_target_is_an_image_of_its_own():

@@ -8,13 +8,14 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import StreamingResponse
 from starlette.responses import HTMLResponse, Response
 
+from server.catalogue import Catalogue
 from server.changes import ChangeLog
 from server.export import as_csv, as_jsonl, as_parquet
-from server.hub import Hub
 from server.protocol import MAX_COUNT, LogEntry, Rows, RunInfo
 from server.report import METRICS, report
-from server.routes.page import web
-from server.routes.replies import HubOf, StoreOf, WireResponse
+from server.routes.parts import CatalogueOf, StoreOf
+from server.routes.replies import WireResponse
+from server.routes.web import web
 from server.store import Store
 
 Writer = Callable[[Sequence[str], Iterable[Rows]], Iterator[str] | Iterator[bytes]]
@@ -33,12 +34,12 @@ REPORT_POINTS = 4000
 @router.get("/export")
 async def export(
     run_id: str,
-    hub: HubOf,
+    runs: CatalogueOf,
     store: StoreOf,
     format_: Annotated[Literal["csv", "jsonl", "parquet"], Query(alias="format")] = "csv",
 ) -> Response:
     """Every row at full resolution, as CSV, JSON Lines or Parquet."""
-    hub.run(run_id)
+    runs.run(run_id)  # which answers 404 for a deleted one, that the store still has
     write, media_type = FORMATS[format_]
     metrics = await asyncio.to_thread(store.metrics, run_id)
     try:
@@ -50,16 +51,16 @@ async def export(
 
 
 @router.get("/changes", response_model=ChangeLog)
-async def changes(run_id: str, hub: HubOf, store: StoreOf) -> Response:
+async def changes(run_id: str, runs: CatalogueOf, store: StoreOf) -> Response:
     """How the clipper was changed, and when: a file that `clipcore train --schedule` replays."""
-    info, log = await _story(run_id, hub, store)
+    info, log = await _story(run_id, runs, store)
     return WireResponse(ChangeLog.of(info, log), headers=_attachment(f"{run_id}.changes.json"))
 
 
 @router.get("/report", response_class=HTMLResponse)
-async def report_page(run_id: str, hub: HubOf, store: StoreOf) -> Response:
+async def report_page(run_id: str, runs: CatalogueOf, store: StoreOf) -> Response:
     """The run as one self-contained page: charts, changes and configuration, to be opened without a server."""
-    info, log = await _story(run_id, hub, store)
+    info, log = await _story(run_id, runs, store)
 
     def page() -> str:
         found = store.series(run_id, METRICS, 0, MAX_COUNT, REPORT_POINTS)
@@ -68,9 +69,9 @@ async def report_page(run_id: str, hub: HubOf, store: StoreOf) -> Response:
     return HTMLResponse(await asyncio.to_thread(page), headers=_attachment(f"{run_id}.html"))
 
 
-async def _story(run_id: str, hub: Hub, store: Store) -> tuple[RunInfo, list[LogEntry]]:
+async def _story(run_id: str, runs: Catalogue, store: Store) -> tuple[RunInfo, list[LogEntry]]:
     """What is known of a run and its whole log, of one moment: the log may have grown when it has been read."""
-    run = hub.run(run_id)
+    run = runs.run(run_id)
     info, last_line = run.info, run.line
     log = await asyncio.to_thread(store.lines, run_id)
     return info, [entry for entry in log if entry.n <= last_line]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
-from server.shared import Shared
+from server.single_flight import SingleFlight
 from server.store import Store
 from server.writer import StoreError
 
@@ -26,7 +26,7 @@ class Readiness:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._faults: Shared[list[str]] = Shared(1)
+        self._faults: SingleFlight[list[str]] = SingleFlight(1)
 
     async def faults(self) -> list[str]:
         """Why it cannot; nothing when it can."""

@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from server.catalogue import BusyRunError
 from server.protocol import MAX_NAME, RunInfo
-from server.routes.replies import HubOf, Steering, WireResponse, WireRoute
+from server.routes.parts import CatalogueOf, HubOf, Steering
+from server.routes.replies import WireResponse, WireRoute
 
 router = APIRouter(prefix="/api/runs/{run_id}", dependencies=[Steering], route_class=WireRoute)
 
@@ -32,15 +33,15 @@ async def edit(run_id: str, edit: Edit, hub: HubOf) -> Response:
 
 
 @router.delete("", status_code=204)
-async def delete(run_id: str, hub: HubOf) -> None:
+async def delete(run_id: str, runs: CatalogueOf) -> None:
     """Delete a run that nobody is training; it can be brought back for 10 minutes."""
     try:
-        await hub.catalogue.delete(run_id)
+        await runs.delete(run_id)
     except BusyRunError as error:
         raise HTTPException(409, str(error)) from error
 
 
 @router.post("/restore", response_model=RunInfo)
-async def restore(run_id: str, hub: HubOf) -> Response:
+async def restore(run_id: str, runs: CatalogueOf) -> Response:
     """Bring a deleted run back."""
-    return WireResponse((await hub.catalogue.restore(run_id)).info)
+    return WireResponse((await runs.restore(run_id)).info)

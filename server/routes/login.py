@@ -1,24 +1,24 @@
 """Logging in and out, for browsers: a form that works without scripts, and what the page asks to know."""
 
 from html import escape
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from server.access import Access, Denial, beside
-from server.routes.page import web
-from server.routes.replies import Reply, access_of
+from server.access import beside
+from server.denial import Denial
+from server.routes.parts import AccessOf
+from server.routes.replies import Reply
+from server.routes.web import web
 from server.sessions import LIFETIME_S
 
 router = APIRouter()
 
 #: What is longer is no login, and would take its time to be taken apart.
 MAX_FORM_BYTES = 4096
-
-AccessOf = Annotated[Access, Depends(access_of)]
 
 
 class Session(Reply):

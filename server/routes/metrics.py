@@ -13,7 +13,7 @@ from starlette.responses import Response
 from server.hub import Hub
 from server.metrics import ACKS, COMMITS, CONFLATED, DROPPED, STEPS
 from server.protocol import State
-from server.routes.replies import HubOf, StoreOf, SupervisorOf
+from server.routes.parts import HubOf, StoreOf, SupervisorOf
 from server.store import Store
 from server.supervisor import Supervisor
 

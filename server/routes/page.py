@@ -12,17 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from server.routes.web import web
+
 router = APIRouter(include_in_schema=False)
 
 #: By path: the ETag of what was compressed, and what came of it.
 _packed: dict[str | os.PathLike[str], tuple[str, bytes]] = {}
-
-
-def web() -> Path:
-    """`web/`, which an installed distribution carries inside this package."""
-    here = Path(__file__).parents[1]
-    installed = here / "web"
-    return installed if installed.is_dir() else here.parent / "web"
 
 
 @cache

@@ -1,18 +1,12 @@
-"""What the routes share: answers in the wire's JSON, and who may change something."""
+"""Answers and bodies in the wire's JSON."""
 
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import HTTPException, Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from starlette.requests import HTTPConnection
 from starlette.responses import Response
-
-from server.access import Access
-from server.hub import Hub
-from server.store import Store
-from server.supervisor import Supervisor
 
 
 class Reply(BaseModel):
@@ -53,39 +47,3 @@ class _WireRequest(Request):
             return _json.validate_json(await self.body())
         except ValidationError as error:
             raise HTTPException(422, f"body is no JSON: {error.errors()[0]['ctx']['error']}") from None
-
-
-def hub_of(connection: HTTPConnection) -> Hub:
-    """The app's hub."""
-    hub: Hub = connection.app.state.hub
-    return hub
-
-
-def store_of(connection: HTTPConnection) -> Store:
-    """The app's store."""
-    store: Store = connection.app.state.store
-    return store
-
-
-def access_of(connection: HTTPConnection) -> Access:
-    """The app's access."""
-    access: Access = connection.app.state.access
-    return access
-
-
-async def may_steer(request: Request) -> None:
-    """A dependency of the routes that change something."""
-    if denial := access_of(request).change(request):
-        raise HTTPException(denial.status, denial.reason, denial.headers)
-
-
-def supervisor_of(connection: HTTPConnection) -> Supervisor:
-    """The app's supervisor."""
-    supervisor: Supervisor = connection.app.state.supervisor
-    return supervisor
-
-
-HubOf = Annotated[Hub, Depends(hub_of)]
-StoreOf = Annotated[Store, Depends(store_of)]
-SupervisorOf = Annotated[Supervisor, Depends(supervisor_of)]
-Steering = Depends(may_steer)

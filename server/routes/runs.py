@@ -12,7 +12,8 @@ from starlette.responses import Response
 from server.hub import Hub
 from server.pictures import MOST_PICTURES
 from server.protocol import MAX_COUNT, RESERVED_COLUMNS, Command, Layers, LogEntry, Patch, Rows, RunInfo
-from server.routes.replies import HubOf, Reply, Steering, StoreOf, WireResponse, WireRoute
+from server.routes.parts import CatalogueOf, HubOf, Steering, StoreOf
+from server.routes.replies import Reply, WireResponse, WireRoute
 from server.trainer import Refusal
 from server.whatif import (
     Curve,
@@ -89,24 +90,24 @@ class RequestReply(Reply):
     config: dict[str, JsonValue] | None = None
 
 
-async def _known(run_id: str, hub: HubOf) -> None:
+async def _known(run_id: str, catalogue: CatalogueOf) -> None:
     """Answer 404 for a deleted run, which the store still has."""
-    hub.run(run_id)
+    catalogue.run(run_id)
 
 
 Known = Depends(_known)
 
 
 @router.get("", response_model=RunList)
-async def runs(hub: HubOf) -> Response:
+async def runs(catalogue: CatalogueOf) -> Response:
     """All runs in brief."""
-    return WireResponse(RunList(runs=hub.runs))
+    return WireResponse(RunList(runs=catalogue.brief))
 
 
 @router.get("/{run_id}", response_model=RunInfo)
-async def run(run_id: str, hub: HubOf) -> Response:
+async def run(run_id: str, catalogue: CatalogueOf) -> Response:
     """One run with its configuration."""
-    return WireResponse(hub.run(run_id).info)
+    return WireResponse(catalogue.run(run_id).info)
 
 
 @router.get("/{run_id}/series", response_model=SeriesReply, dependencies=[Known])

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, WebSocket
 
-from server.routes.replies import access_of, hub_of
+from server.routes.parts import access_of, hub_of
 from server.trainer import Trainer
 from server.viewer import Viewer
 
@@ -23,7 +23,7 @@ async def train(socket: WebSocket) -> None:
 async def view(socket: WebSocket) -> None:
     """A browser watches a run and, if it may, steers it."""
     access = access_of(socket)
-    with access.place() as denial:
+    with access.places.take() as denial:
         if denial:
             await socket.send_denial_response(denial.response())
             return

@@ -3,16 +3,17 @@
 from typing import Any
 
 from fastapi import APIRouter, HTTPException
-from pydantic import Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
-from server.routes.replies import Reply, Steering, SupervisorOf, WireRoute
+from server.routes.parts import Steering, SupervisorOf
+from server.routes.replies import Reply, WireRoute
 from server.supervisor import NotStartedError, TooManyWorkersError
 from server.workloads import describe, find
 
 router = APIRouter(prefix="/api", route_class=WireRoute)
 
 
-class WorkerRequest(Reply):
+class WorkerRequest(BaseModel):
     """A workload and its options."""
 
     workload: str

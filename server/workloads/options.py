@@ -12,7 +12,7 @@ from clipcore.rules import RULES
 from clipcore.settings import Settings
 from clipcore.wire import decode_number
 from server.protocol import MAX_COUNT
-from server.wording import mistake_line
+from server.wording import first_error_line
 
 
 class Change(BaseModel):
@@ -74,7 +74,7 @@ class Options(BaseModel):
         try:
             options = cls.model_validate(given)
         except ValidationError as error:
-            raise ValueError(mistake_line(error.errors())) from error
+            raise ValueError(first_error_line(error.errors())) from error
         options._check_device()
         options._check_clipping()
         return options

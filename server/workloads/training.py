@@ -1,5 +1,7 @@
 """The training loop that all workloads share."""
 
+from collections import deque
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -28,6 +30,7 @@ class Training:
         text = standard_library()
         held_out = Windows(text.held_out.to(device), batch=options.batch, context=options.context, seed=0)
         self.options = options
+        self.schedule = deque(options.schedule)  # what is still to come
         self.windows = Windows(text.train.to(device), batch=options.batch, context=options.context, seed=options.seed)
         self.held_out = [held_out.sample() for _ in range(HELD_OUT_SAMPLES)]
         self.model, self.optimizer = workload.build(options, device)
@@ -53,9 +56,8 @@ class Training:
 
     def follow_schedule(self, step: int) -> None:
         """Make the changes that hold from this step on; the clipper's own count of steps is the same."""
-        for change in self.options.schedule:
-            if change.step == step:
-                self.clipper.update(**change.patch)
+        while self.schedule and self.schedule[0].step == step:
+            self.clipper.update(**self.schedule.popleft().patch)
 
     def warm_up(self, step: int) -> float:
         """Set and return the learning rate of a step; the knob may have been turned for this very step."""

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from server.report import report
-from server.routes.page import web
+from server.routes.web import web
 from tests.server.test_report import EVIL, applied, run_info, series
 
 pytestmark = pytest.mark.e2e

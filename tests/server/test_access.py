@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from server import access
+from server import access, guesses
 from tests.server.site import ViewerWire, steps, until
 
 TOKEN = "correct horse"
@@ -252,7 +252,7 @@ def test_guesses_do_not_lock_out_who_has_given_the_token_before(closed):
 
 def test_guesses_without_end_hide_the_right_one_also_where_it_has_come_from(serve, monkeypatch):
     """Who shares an address with its owner, as behind a proxy, learns nothing by trying at any rate."""
-    monkeypatch.setattr(access, "KNOWN_GUESSES", (1, 15))
+    monkeypatch.setattr(guesses, "KNOWN_GUESSES", (1, 15))
     site = serve(token=TOKEN)
     assert site.http.get("/api/runs", headers=BEARER).status_code == 200
     for n in range(20):

@@ -21,7 +21,7 @@ def leave(site, run, *messages, **fields):
     for message in messages:
         trainer.commit(message)
     trainer.close()
-    lines = site.hub.run(run).lines
+    lines = site.hub.catalogue.run(run).lines
     until(lambda: lines and lines[-1].data == {"state": "disconnected"})
 
 
@@ -207,7 +207,7 @@ def test_who_may_not_steer_changes_no_run(serve, settings):
     site.trainer(Authorization="Bearer secret").start("r1")
     answers = edit(site, "r1", name="x"), site.http.delete("/api/runs/r1"), site.http.post("/api/runs/r1/restore")
     assert {answer.status_code for answer in answers} <= {401, 403}
-    assert [(run.id, run.name) for run in site.hub.runs] == [("r1", "test")]
+    assert [(run.id, run.name) for run in site.hub.catalogue.brief] == [("r1", "test")]
 
 
 def rows_in(directory):

@@ -95,17 +95,17 @@ def test_a_replayed_run_is_clipped_alike_from_exactly_the_same_steps(site, tmp_p
     first = site.http.post("/api/workers", json={"workload": "rnn", "config": {"seed": 3, "max_norm": 2}}).json()["id"]
     changed = []
     for patch in ({"max_norm": 0.25}, {"mode": "value", "clip_value": 0.01}):
-        until(lambda: site.hub.run(first).known.step > max(changed, default=0) + 3, timeout_s=60)
+        until(lambda: site.hub.catalogue.run(first).known.step > max(changed, default=0) + 3, timeout_s=60)
         changed.append(site.http.post(f"/api/runs/{first}/control", json=patch).json()["step"])
-    until(lambda: site.hub.run(first).known.step > changed[-1] + 3)
+    until(lambda: site.hub.catalogue.run(first).known.step > changed[-1] + 3)
     assert site.http.delete(f"/api/workers/{first}").is_success
 
-    steps = site.hub.run(first).known.step
+    steps = site.hub.catalogue.run(first).known.step
     file = tmp_path / "changes.json"
     file.write_text(cli(site, "export", first, "--format", "changes"))
     assert [change["step"] for change in json.loads(file.read_text())["changes"]] == changed
     again = json.loads(cli(site, "train", "rnn", "--schedule", str(file), "--option", f"steps={steps}", "--json"))["id"]
-    until(lambda: site.hub.run(again).over, timeout_s=60)
+    until(lambda: site.hub.catalogue.run(again).over, timeout_s=60)
 
     assert rows(site, again) == rows(site, first)
     assert len(rows(site, again)["step"]) == steps

@@ -24,7 +24,7 @@ def shared(serve_once):
     trainer.commit(steps(1, 3))
     trainer.commit({"type": "finish", "n": 1, "time": 1.0, "state": "finished"})
     trainer.close()
-    until(lambda: not site.hub.run("r1").info.attached)
+    until(lambda: not site.hub.catalogue.run("r1").info.attached)
     return site
 
 

@@ -44,10 +44,10 @@ def http(body, status="200 OK", length=None, **headers):
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (b"", "does not answer as a clipcore server does"),
-        (b"SSH-2.0-OpenSSH\r\n", "does not answer as a clipcore server does"),
-        (http("<html>"), "is no clipcore server: it said b'<html>'"),
-        (http("[]"), r"is no clipcore server: it said b'\[\]'"),
+        (b"", "does not answer like a clipcore server"),
+        (b"SSH-2.0-OpenSSH\r\n", "does not answer like a clipcore server"),
+        (http("<html>"), "is not a clipcore server: it answered b'<html>'"),
+        (http("[]"), r"is not a clipcore server: it answered b'\[\]'"),
         (http('{"runs": [', length=500), "was cut off"),
         (http("", "404 Not Found"), "answered 404 Not Found"),
     ],

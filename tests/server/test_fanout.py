@@ -68,6 +68,26 @@ def test_news_are_encoded_once_for_all(store, run, fan_out, monkeypatch):
     assert len(made) == 1
 
 
+def test_the_list_of_runs_is_encoded_once_for_all_channels(run, fan_out, monkeypatch):
+    """Whoever watches which run: ten thousand runs take a while to encode. The next change is encoded anew."""
+    made = []
+    list_text = news.list_text
+    monkeypatch.setattr(news, "list_text", lambda runs: made.append(1) or list_text(runs))
+
+    async def watch():
+        channels = [fan_out.join(Watcher(), watched) for watched in (run, None)]
+        for changes in (1, 2):
+            seen = [channel.position for channel in channels]
+            fan_out.list_changed()
+            for channel in channels:
+                channel.publish()
+            texts = [(await channel.news(before))[1] for channel, before in zip(channels, seen, strict=True)]
+            assert texts[0] == texts[1]
+            assert len(made) == changes
+
+    asyncio.run(watch())
+
+
 def test_what_comes_together_is_published_together(store, run, fan_out):
     """News within the interval share a frame; the first after a pause go out at once; none wake nobody."""
 

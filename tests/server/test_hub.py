@@ -90,7 +90,7 @@ def test_a_run_is_not_forgotten_while_it_is_taken_up(store, returning):
             for run_id in ("b", returning, "c"):
                 tasks.create_task(feed(run_id))
             await over.wait()
-            assert {run_id: hub.run(run_id) for run_id in fed} == fed
+            assert {run_id: hub.catalogue.run(run_id) for run_id in fed} == fed
             assert {stored.info.id for stored in store.runs()} >= fed.keys()
 
     asyncio.run(check())

@@ -104,7 +104,7 @@ def test_a_loaded_run_has_an_empty_ring():
 )
 def test_a_run_without_its_trainer_is_disconnected(run, reported, shown):
     """What is under way but fed by nobody is disconnected; what is over, or has not begun, is not."""
-    run.learn(run.changed(state=reported))
+    run.update(run.changed(state=reported))
     assert run.info.state == shown
     run.trainer = SimpleNamespace(waiting=[])
     assert (run.info.state, run.info.attached) == (reported, True)
@@ -124,7 +124,7 @@ def test_every_kind_of_news_moves_the_position(run):
     start = run.position(runs=0)
     run.add_rows(rows(1, 5))
     run.add_line(LogEntry(n=1, step=1, time=1.0, kind="note"))
-    run.learn(run.changed(state="paused"))
+    run.update(run.changed(state="paused"))
     run.set_layers(Layers(step=1, norm=[], coef=[], clamped=[]))
     assert run.position(runs=1) == (5, 1, start.status + 1, start.layers + 1, 1)
 
@@ -134,3 +134,15 @@ def test_only_the_newest_lines_are_kept(run):
     for n in range(1, KEPT_LINES + 11):
         run.add_line(LogEntry(n=n, step=1, time=1.0, kind="note"))
     assert (len(run.lines), run.lines[0].n, run.line) == (KEPT_LINES, 11, KEPT_LINES + 10)
+
+
+def test_a_list_has_what_is_known_now_and_is_made_once_for_it(run):
+    """Of thousands of runs that rest, none is copied again when the list changes; one that changed is."""
+    brief = run.brief
+    assert run.brief is brief
+    run.update(run.changed(note="kept"))
+    assert run.brief.note == "kept"
+    run.trainer = SimpleNamespace(waiting=())
+    assert run.brief.attached
+    run.trainer = None
+    assert (run.brief.attached, run.brief.state) == (False, "disconnected")

@@ -23,7 +23,8 @@ def _root_as_it_was():
     root.handlers[:] = handlers
     root.setLevel(level)
     uvicorn.setLevel(logging.NOTSET)
-    uvicorn.filters.clear()
+    for log in (uvicorn, logging.getLogger("asyncio")):
+        log.filters.clear()
 
 
 @pytest.mark.usefixtures("_root_as_it_was")
@@ -51,6 +52,21 @@ def test_no_name_makes_a_line_of_its_own(capsys):
     assert line.endswith(r"run a\n2026 INFO forged\r\x1b[31m\u2028\u202e bléu")
 
 
+@pytest.mark.usefixtures("_root_as_it_was")
+def test_a_server_without_file_descriptors_says_so_once_a_second(capsys, monkeypatch):
+    """Not for every connection that it cannot accept; what else asyncio has to say is written."""
+    logs.configure("info", "text")
+    log = logging.getLogger("asyncio")
+    monkeypatch.setattr(logs._accepting, "_silent_until", 0.0)
+    for created in (100.0, 100.2, 100.9, 101.0, 101.1):
+        fields = {"levelno": logging.ERROR, "created": created, "msg": "socket.accept() out of system resource\nsocket"}
+        log.handle(logging.makeLogRecord(fields))
+    log.error("Task was destroyed")
+    said = capsys.readouterr().err
+    assert said.count("out of system resource") == 2
+    assert said.count("Task was destroyed") == 1
+
+
 def knock(url, secret, cookie=""):
     """Present a secret in every way there is; the cookie that the form gives for it."""
     headers = {"Authorization": f"Bearer {secret}", "Cookie": cookie}
@@ -73,7 +89,7 @@ def test_no_secret_is_ever_in_the_log(spawn):
     knock(url, TOKEN, cookie)
     code, log = server.end(signal.SIGTERM)
     assert code == 0
-    assert "gave a wrong token" in log
+    assert "wrong token from" in log
     assert '"error"' not in log
     for secret in (TOKEN, GUESS, cookie.partition("=")[2]):
         assert secret

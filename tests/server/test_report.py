@@ -3,16 +3,18 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 
 from server.protocol import LogEntry, RunInfo
 from server.report import report
-from server.routes.page import web
+from server.routes.web import web
 from server.rows import make_rows
 from server.store import Series
 from tests.server.site import steps
 
+LABELS = json.loads((Path(__file__).parents[1] / "fixtures" / "labels.json").read_text())
 EVIL = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>"
 
 
@@ -80,6 +82,15 @@ def test_many_changes_cost_no_more_than_one():
     labels = chart["data"][-2]
     assert (labels["x"], labels["text"]) == ([5499, 100], [" max_norm 2 -&gt; 1 "] * 2)
     assert labels["textposition"] == ["bottom left", "bottom right"]
+
+
+@pytest.mark.parametrize("case", LABELS, ids=[case["why"] for case in LABELS])
+def test_changes_are_labelled_as_on_the_page(case):
+    """The same changes have a label, on the same side; the page's own test reads the same cases."""
+    log = [applied(step, max_norm=[2.0, 1.0]) for step in case["changes"]]
+    labels = figures_of(report(run_info(), series(1000), log, web()))["Gradient norm"]["data"][-2]
+    sides = [side.removeprefix("bottom ") for side in labels["textposition"]]
+    assert dict(zip(map(str, labels["x"]), sides, strict=True)) == case["sides"]
 
 
 @pytest.mark.parametrize(("exact", "thinned"), [(True, False), (False, True)])

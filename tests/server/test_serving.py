@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from server.peer import SEND_TIMEOUT_S
-from server.serving import listen, make_collections_rare
+from server.serving import listen, tune_garbage_collector
 from server.settings import Settings
 from tests.server.site import steps
 from tests.server.test_viewer import stalled_viewer
@@ -34,7 +34,7 @@ def test_the_collector_leaves_what_is_loaded_alone():
 
     thresholds, loaded = gc.get_threshold(), gc.get_freeze_count()
     try:
-        make_collections_rare()
+        tune_garbage_collector()
         assert gc.get_freeze_count() > loaded
         assert gc.get_threshold()[0] > thresholds[0]
         knot = weakref.ref(Knot())

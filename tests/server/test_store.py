@@ -12,7 +12,8 @@ from server.protocol import RESERVED_COLUMNS, STEP_METRICS, Layers, LogEntry, Ru
 from server.rollup import grid
 from server.rows import make_rows
 from server.schema import MIGRATIONS
-from server.sql import PURGED_ROWS, UnknownRunError
+from server.sql.reading import UnknownRunError
+from server.sql.writing import PURGED_ROWS
 from server.store import CHUNK_ROWS, Store
 from server.writer import StoreError
 from tests.server.site import until

@@ -6,9 +6,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from server import sql
 from server import trainer as trainer_module
 from server.protocol import MAX_ROWS
+from server.sql import writing
 from tests.server.site import hello, steps, until
 
 
@@ -332,7 +332,7 @@ def test_a_run_that_is_trained_on_after_its_end_runs_again(site, news):
     again.commit(news)
     run = run_of(site)
     assert (run["state"], run["reason"], run["commands"]) == ("running", "", "kind" in news)
-    assert "goes on after its end" in [line["text"] for line in log_of(site)]
+    assert "resumed after it had ended" in [line["text"] for line in log_of(site)]
     again.commit(note(3, "finish", state="finished"))
     assert run_of(site)["state"] == "finished"
 
@@ -342,7 +342,7 @@ def test_a_run_that_nobody_feeds_keeps_no_rows_in_memory(site):
     trainer = site.trainer()
     trainer.start()
     trainer.commit(steps(1, 5))
-    run = site.hub.run("r1")
+    run = site.hub.catalogue.run("r1")
     assert run.rows_between(0, 5) is not None
     trainer.close()
     until(lambda: run.rows_between(0, 5) is None)
@@ -351,7 +351,7 @@ def test_a_run_that_nobody_feeds_keeps_no_rows_in_memory(site):
 
 def test_metrics_beyond_those_a_run_may_have_are_left_out(site, monkeypatch):
     """The first so many stay, the steps' own are always taken, and the log says once that there are more."""
-    monkeypatch.setattr(sql, "MAX_METRICS", 3)
+    monkeypatch.setattr(writing, "MAX_OWN_METRICS", 3)
     viewer = site.viewer()
     trainer = site.trainer()
     trainer.start()

@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from server.protocol import Columns, from_browser
-from server.wording import changes_line, mistake_line
+from server.wording import changes_line, first_error_line
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ def test_a_mistake_names_place_rule_and_value():
     """One line, and a long value is cut short."""
     with pytest.raises(ValidationError) as caught:
         Columns.model_validate({"step": [-1], "time": [0.0], "mode": ["norm"]})
-    assert mistake_line(caught.value.errors()) == "step.0: Input should be greater than or equal to 0, got -1"
+    assert first_error_line(caught.value.errors()) == "step.0: Input should be greater than or equal to 0, got -1"
     with pytest.raises(ValidationError) as caught:
         Columns.model_validate({"step": [1], "time": [], "mode": ["norm"]})
-    assert mistake_line(caught.value.errors()) == "column 'time' has 0 rows where step has 1"
+    assert first_error_line(caught.value.errors()) == "column 'time' has 0 rows where step has 1"
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(int).validate_python("x" * 1000)
-    assert len(mistake_line(caught.value.errors())) < 200
+    assert len(first_error_line(caught.value.errors())) < 200
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_a_mistake_without_end_is_a_short_line(message):
     """However long the names and values of what is wrong are, the line is not."""
     with pytest.raises(ValidationError) as caught:
         from_browser.validate_python(message)
-    assert len(mistake_line(caught.value.errors())) < 500
+    assert len(first_error_line(caught.value.errors())) < 500

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { abscissa } from "../../web/lib/abscissa.js";
@@ -226,4 +227,13 @@ test("a layer is drawn in its measure's colour alone, in its run's colour among 
   const several = layerFigure(scene(3, {}), WIDTH, "norms", [{ ...curve(500), role: "run1" }, { ...curve(2), role: "run0" }]);
   assert.deepEqual(several.lines.map(({ role }) => role), ["run1", "run0"]);
   assert.ok(several.y.hi >= 500 && several.y.lo <= 1);
+});
+
+test("changes are labelled as in a report, whose own test reads the same cases", () => {
+  /** @type {{why: string, changes: number[], sides: {[step: string]: string}}[]} */
+  const cases = JSON.parse(readFileSync(new URL("../fixtures/labels.json", import.meta.url), "utf8"));
+  for (const { why, changes, sides } of cases) {
+    const { marks } = frame(scene(1000, {}, "norm", changes.map((step) => changed(step, [2, 1]))), WIDTH);
+    assert.deepEqual(Object.fromEntries(marks.filter(({ label }) => label).map(({ x, side }) => [x, side])), sides, why);
+  }
 });

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.patience import Patience
+from server.shared_timeout import SharedTimeout
 
 LIMIT_S = 0.2
 
@@ -13,12 +13,12 @@ async def for_ever():
     await asyncio.Event().wait()
 
 
-async def stuck_s(patience):
+async def stuck_s(timeout):
     """Wait for what never comes; how long that took."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     with pytest.raises(TimeoutError):
-        await patience.wait(for_ever())
+        await timeout.wait(for_ever())
     return loop.time() - began
 
 
@@ -29,10 +29,10 @@ def test_what_comes_in_time_is_handed_on():
         raise ZeroDivisionError
 
     async def wait():
-        patience = Patience(LIMIT_S)
-        assert await patience.wait(asyncio.sleep(0, "here")) == "here"
+        timeout = SharedTimeout(LIMIT_S)
+        assert await timeout.wait(asyncio.sleep(0, "here")) == "here"
         with pytest.raises(ZeroDivisionError):
-            await patience.wait(failing())
+            await timeout.wait(failing())
         await asyncio.sleep(2 * LIMIT_S)
 
     asyncio.run(wait())
@@ -42,12 +42,12 @@ def test_a_long_wait_ends_with_an_error():
     """After the whole limit, though the timer was armed for a short wait before; then the task goes on as any other."""
 
     async def wait():
-        patience = Patience(LIMIT_S)
-        await patience.wait(asyncio.sleep(0))
+        timeout = SharedTimeout(LIMIT_S)
+        await timeout.wait(asyncio.sleep(0))
         await asyncio.sleep(LIMIT_S / 2)
-        assert await stuck_s(patience) >= LIMIT_S
+        assert await stuck_s(timeout) >= LIMIT_S
         assert asyncio.current_task().cancelling() == 0
-        assert await patience.wait(asyncio.sleep(0, "here")) == "here"
+        assert await timeout.wait(asyncio.sleep(0, "here")) == "here"
 
     asyncio.run(wait())
 
@@ -56,12 +56,12 @@ def test_tasks_wait_side_by_side():
     """Each that is stuck has its own time, from when it came; one that is not is let through between them."""
 
     async def wait():
-        patience = Patience(LIMIT_S)
+        timeout = SharedTimeout(LIMIT_S)
         stuck = []
         for _ in range(3):
-            stuck.append(asyncio.ensure_future(stuck_s(patience)))
+            stuck.append(asyncio.ensure_future(stuck_s(timeout)))
             await asyncio.sleep(LIMIT_S / 4)
-            assert await patience.wait(asyncio.sleep(0, "here")) == "here"
+            assert await timeout.wait(asyncio.sleep(0, "here")) == "here"
         assert min(await asyncio.gather(*stuck)) >= LIMIT_S
 
     asyncio.run(wait())
@@ -79,9 +79,9 @@ def test_a_cancelled_task_stays_cancelled():
             raise
 
     async def wait():
-        patience = Patience(LIMIT_S)
-        early = asyncio.ensure_future(patience.wait(for_ever()))
-        twice = asyncio.ensure_future(patience.wait(cancelled_again()))
+        timeout = SharedTimeout(LIMIT_S)
+        early = asyncio.ensure_future(timeout.wait(for_ever()))
+        twice = asyncio.ensure_future(timeout.wait(cancelled_again()))
         await asyncio.sleep(0)
         early.cancel()
         await asyncio.wait([early, twice])

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from server.shared import Shared
+from server.single_flight import SingleFlight
 
 
 class Counter:
@@ -22,10 +22,10 @@ def test_many_who_ask_together_share_one_result():
     """A thousand askers of one key cost one computation, later ones none."""
 
     async def ask():
-        shared, make = Shared(4), Counter()
-        assert set(await asyncio.gather(*(shared.get("key", make) for _ in range(1000)))) == {1}
-        assert await shared.get("key", make) == 1
-        assert await shared.get("other", make) == 2
+        flight, make = SingleFlight(4), Counter()
+        assert set(await asyncio.gather(*(flight.get("key", make) for _ in range(1000)))) == {1}
+        assert await flight.get("key", make) == 1
+        assert await flight.get("other", make) == 2
 
     asyncio.run(ask())
 
@@ -34,8 +34,8 @@ def test_only_the_newest_results_are_kept():
     """An old key is computed again."""
 
     async def ask():
-        shared, make = Shared(2), Counter()
-        assert [await shared.get(key, make) for key in ("a", "b", "a", "c", "a")] == [1, 2, 1, 3, 4]
+        flight, make = SingleFlight(2), Counter()
+        assert [await flight.get(key, make) for key in ("a", "b", "a", "c", "a")] == [1, 2, 1, 3, 4]
 
     asyncio.run(ask())
 
@@ -48,10 +48,10 @@ def test_a_failure_is_everybodys_and_not_kept():
         raise OSError("disk")
 
     async def ask():
-        shared, make = Shared(4), Counter()
-        outcomes = await asyncio.gather(*(shared.get("key", fail) for _ in range(3)), return_exceptions=True)
+        flight, make = SingleFlight(4), Counter()
+        outcomes = await asyncio.gather(*(flight.get("key", fail) for _ in range(3)), return_exceptions=True)
         assert [str(outcome) for outcome in outcomes] == ["disk"] * 3
-        assert await shared.get("key", make) == 1
+        assert await flight.get("key", make) == 1
 
     asyncio.run(ask())
 
@@ -60,9 +60,9 @@ def test_who_gives_up_takes_nothing_from_the_others():
     """A cancelled asker does not cancel the computation."""
 
     async def ask():
-        shared, make = Shared(4), Counter()
-        impatient = asyncio.create_task(shared.get("key", make))
-        patient = asyncio.create_task(shared.get("key", make))
+        flight, make = SingleFlight(4), Counter()
+        impatient = asyncio.create_task(flight.get("key", make))
+        patient = asyncio.create_task(flight.get("key", make))
         await asyncio.sleep(0)
         impatient.cancel()
         assert await patient == 1

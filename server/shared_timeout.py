@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Patience:
+class SharedTimeout:
     """Limits how long tasks wait; any number of them, side by side.
 
     `asyncio.timeout` arms a timer for each wait and disarms it, which costs more than most of them. Here one timer is

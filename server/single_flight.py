@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
+class SingleFlight(Generic[T]):
     """Keeps the newest results by key, so that a thousand viewers at one position cost one query and one encoding.
 
     Args:
