@@ -5,6 +5,7 @@
 
 import { getLayers, getSeries, RETRY_MS } from "./api.js";
 import { span } from "./lib/decimate.js";
+import { reasonOf } from "./lib/format.js";
 import { POINTS } from "./lib/gaps.js";
 import { picturesOf } from "./lib/layers.js";
 import { RECENT_STEPS } from "./lib/recent.js";
@@ -26,7 +27,7 @@ export function backFill(store) {
     try {
       await fetchRows(store, store.run.id, range);
     } catch (error) {
-      store.say(`Older steps could not be loaded: ${error instanceof Error ? error.message : error}`);
+      store.say(`Older steps could not be loaded: ${reasonOf(error)}`);
       setTimeout(() => {
         store.gaps.forget(range);
         look();
@@ -84,6 +85,6 @@ async function fetchLayers(store, run, layers) {
   try {
     store.fillLayers(run, await getLayers(run, picturesOf(layers)));
   } catch (error) {
-    store.say(`Older layers could not be loaded: ${error instanceof Error ? error.message : error}`);
+    store.say(`Older layers could not be loaded: ${reasonOf(error)}`);
   }
 }

@@ -6,6 +6,7 @@
 import { getLayers, getRun, getSeries } from "./api.js";
 import { span } from "./lib/decimate.js";
 import { OVER } from "./lib/endings.js";
+import { reasonOf } from "./lib/format.js";
 import { POINTS } from "./lib/gaps.js";
 import { LayerHistory, picturesOf } from "./lib/layers.js";
 import { alongside } from "./lib/overlay.js";
@@ -30,7 +31,7 @@ export function followOverlay(store) {
         await refresh(store, run);
         await refreshLayers(store, run);
       } catch (error) {
-        store.say(`Run ${run.info.name} could not be loaded: ${error instanceof Error ? error.message : error}`);
+        store.say(`Run ${run.info.name} could not be loaded: ${reasonOf(error)}`);
       }
     }
     busy = false;

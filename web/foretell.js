@@ -6,9 +6,9 @@
 import { getReplay, getWhatIf, RETRY_MS } from "./api.js";
 import { span } from "./lib/decimate.js";
 import { lastValues } from "./lib/draft.js";
+import { reasonOf } from "./lib/format.js";
 import { alongside, onShow } from "./lib/overlay.js";
 import { RECENT_STEPS } from "./lib/recent.js";
-import { write } from "./lib/schema.js";
 import { comparedWith, draftedRule } from "./lib/whatif.js";
 
 /** @typedef {import("./store.js").Store} Store */
@@ -59,7 +59,7 @@ async function ask(store, question) {
     store.foresee({ question, ...whatif, effect });
     return true;
   } catch (error) {
-    store.say(`What other thresholds would do could not be loaded: ${error instanceof Error ? error.message : error}`);
+    store.say(`What other thresholds would do could not be loaded: ${reasonOf(error)}`);
     return false;
   }
 }
@@ -88,11 +88,11 @@ function questionsOf(store, all) {
  * @returns {Question | null}
  */
 function questionOf(store) {
-  const { run, table, view, draft, range: [lo, hi], shownRows } = store;
+  const { run, table, view, draft, mode, rules, range: [lo, hi], shownRows } = store;
   if (!run || shownRows === 0) return null;
-  const mode = draft?.mode ?? write(run.control.mode);
-  const rule = draftedRule(draft, lastValues(store.log, run.control)[mode] ?? {}, store.ownOf(mode));
-  const question = { run: run.id, metric: comparedWith(mode) ?? "norm", rule };
+  const own = rules[mode] && { ...rules[mode], properties: store.ownOf(mode) };
+  const rule = draftedRule(draft, own, lastValues(store.log, run.control)[mode] ?? {});
+  const question = { run: run.id, metric: comparedWith(own) ?? "norm", rule };
   const seqs = table.column("seq");
   const last = seqs[shownRows - 1];
   // A moving rule is tried step by step, which takes the server longer than a curve.

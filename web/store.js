@@ -7,16 +7,18 @@
 
 import { abscissa } from "./lib/abscissa.js";
 import { changesOf, standing } from "./lib/changes.js";
-import { startedWith } from "./lib/draft.js";
+import { boundOf, startedWith } from "./lib/draft.js";
 import { OVER } from "./lib/endings.js";
 import { runTitle } from "./lib/format.js";
 import { Gaps } from "./lib/gaps.js";
 import { LayerHistory } from "./lib/layers.js";
+import { lockedBy, UNREACHABLE } from "./lib/lock.js";
 import { MOST_RUNS, Overlay, takeIn } from "./lib/overlay.js";
 import { Requests } from "./lib/requests.js";
 import { StepTable } from "./lib/table.js";
 import { followRange } from "./lib/scale.js";
-import { NONFINITE } from "./lib/schema.js";
+import { NONFINITE, write } from "./lib/schema.js";
+import { Topics } from "./lib/topics.js";
 import { HOME } from "./lib/url.js";
 import { toColumns } from "./lib/wire.js";
 
@@ -35,14 +37,7 @@ import { toColumns } from "./lib/wire.js";
  *     frozen: seq of the newest row the charts show while they are paused
  */
 
-/** @type {{[loginHelps: string]: string}} why the knob of a page that may only watch is locked */
-const WATCHING = {
-  true: "this page may only watch: log in to steer",
-  false: "this server only shows runs",
-  null: "this page may only watch",
-};
-const UNREACHABLE = "the server is out of reach";
-const LOST = "the line was cut before it was answered; if the training did obey, the change log will say so";
+const LOST = "connection lost before an answer came; if the change was applied, the change log will show it";
 const AROUND_STEPS = 50;
 const MOST_LOG_ENTRIES = 1000;
 
@@ -81,8 +76,8 @@ export class Store {
   #chosen;
   /** @type {string | null} the run that was asked for and has not come yet */
   #asked = null;
-  /** @type {Map<Topic, (() => void)[]>} */
-  #listeners = new Map();
+  /** @type {Topics<Topic>} */
+  #topics = new Topics();
   /** @type {import("./lib/schema.js").Rules} */
   #rules = {};
   #requests = new Requests();
@@ -112,8 +107,7 @@ export class Store {
    * @param {() => void} listener  called now, and after every change
    */
   watch(topics, listener) {
-    for (const topic of topics) this.#listeners.set(topic, [...(this.#listeners.get(topic) ?? []), listener]);
-    listener();
+    this.#topics.watch(topics, listener);
   }
 
   /** The run's training has ended. */
@@ -123,13 +117,7 @@ export class Store {
 
   /** Why the knob cannot be turned now; "" when it can. */
   get locked() {
-    if (this.readOnly) return WATCHING[`${this.loginHelps}`];
-    if (!this.run) return "there is no run";
-    if (this.over) return OVER[this.run.state];
-    if (this.connection.state !== "live") return UNREACHABLE;
-    if (this.run.state === "starting") return "the training is starting";
-    if (!this.run.attached) return "no trainer is attached";
-    return "";
+    return lockedBy(this);
   }
 
   /**
@@ -279,6 +267,16 @@ export class Store {
     return control.mode === undefined ? startedWith(config, this.rules) : control;
   }
 
+  /** The mode on show: drafted, else in force. */
+  get mode() {
+    return this.draft?.mode ?? write(this.configuration.mode);
+  }
+
+  /** The threshold on show: drafted, else in force; NaN when the mode has none or what is typed is not allowed. */
+  get bound() {
+    return boundOf(this.draft, this.configuration, this.rules);
+  }
+
   /** How far the newest change that this page asked for has got. */
   get change() {
     return this.#requests.change;
@@ -363,6 +361,21 @@ export class Store {
   setOverlaidLayers(run, layers) {
     run.layers = layers;
     this.#changed("layers");
+  }
+
+  /** Show the newest steps as they come. */
+  follow() {
+    this.look({ range: null });
+  }
+
+  /** @param {"log" | "smooth"} choice */
+  toggle(choice) {
+    this.look({ [choice]: !this.view[choice] });
+  }
+
+  /** Steps along the x-axis, or time. */
+  toggleUnit() {
+    this.look({ unit: this.view.unit === "step" ? "time" : "step" });
   }
 
   /** Hold the charts still, or let them go on; rows arrive all the same. */
@@ -489,7 +502,7 @@ export class Store {
   /** @param {string} reason */
   #fail(reason) {
     if (this.#asked === null) return this.say(reason);
-    this.say(`Run ${this.#asked} is not here, or not any more: this is the newest one`);
+    this.say(`Run ${this.#asked} does not exist or was deleted; showing the newest run`);
     this.#showNewest();
   }
 
@@ -533,7 +546,6 @@ export class Store {
 
   /** @param {...Topic} topics */
   #changed(...topics) {
-    const listeners = new Set(topics.flatMap((topic) => this.#listeners.get(topic) ?? []));
-    for (const listener of listeners) listener();
+    this.#topics.tell(topics);
   }
 }

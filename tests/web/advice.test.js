@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { advise } from "../../web/lib/advice.js";
 import { StepTable } from "../../web/lib/table.js";
+import { RULES } from "./rules.js";
 
 /** @typedef {import("../../web/lib/advice.js").Evidence} Evidence */
 
@@ -26,7 +27,7 @@ function run(steps, norm, max_norm = 1) {
       ["clipped_tensors", norms.map((each) => (each > max_norm ? 3 : 0))],
     ]),
   );
-  return { table, control: { mode: "norm", max_norm, nonfinite: "propagate" }, since: 0, pictures: [], layers: ["a", "b", "c"] };
+  return { table, control: { mode: "norm", max_norm, nonfinite: "propagate" }, rule: RULES.norm, since: 0, pictures: [], layers: ["a", "b", "c"] };
 }
 
 /** @param {Evidence} evidence */
@@ -87,9 +88,9 @@ test("a thinned history still shows that clipping never engaged", () => {
 });
 
 test("a mode that moves its own threshold is not told how often to clip", () => {
-  const autoclip = { ...run(3000, () => 5), control: { mode: "autoclip" } };
+  const autoclip = { ...run(3000, () => 5), control: { mode: "autoclip" }, rule: RULES.autoclip };
   assert.deepEqual(kinds(autoclip), []);
-  assert.deepEqual(kinds({ ...run(3000, calm), control: { mode: "off" } }), []);
+  assert.deepEqual(kinds({ ...run(3000, calm), control: { mode: "off" }, rule: RULES.off }), []);
 });
 
 test("clipping nearly always is told with the share and the norms' p90", () => {
@@ -111,7 +112,7 @@ test("spikes are told with their number, the largest and its step", () => {
   const spiky = (/** @type {number} */ step) => (step === 1500 ? 4 : step === 1700 ? 12.4 : calm(step));
   const { seen, advised } = about(run(2000, spiky), "spikes");
   assert.match(seen, /^2 of the last 1,000 norms passed 5 × the median \(0\.\d+\); the largest was 12\.4, at step 1,700\.$/);
-  assert.match(advised, /^All were cut/);
+  assert.match(advised, /^All were clipped/);
   assert.match(about(run(2000, spiky, 10), "spikes").advised, /^2 still did after clipping\./);
 });
 

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { boundOf, lastValues, patchOf, startedWith, switchTo } from "../../web/lib/draft.js";
+import { RULES } from "./rules.js";
 
 const number = { type: "number", minimum: 0 };
 const rules = {
-  off: { title: "Off", help: "", source: "", bound: null, properties: {} },
-  norm: { title: "Global norm", help: "", source: "", bound: "max_norm", properties: { max_norm: number, norm_type: number } },
-  value: { title: "Value", help: "", source: "", bound: "clip_value", properties: { clip_value: number } },
+  off: RULES.off,
+  norm: { ...RULES.norm, properties: { max_norm: number, norm_type: number } },
+  value: { ...RULES.value, properties: { clip_value: number } },
 };
 const control = { mode: "norm", max_norm: 1, norm_type: 2, nonfinite: "propagate" };
 

@@ -27,7 +27,7 @@ test("a parameter is shown as one would type it", () => {
 });
 
 test("a share that is not zero never reads as zero", () => {
-  assert.deepEqual([0, 0.0004, 0.124, 0.9996, 1, NaN].map(percent), ["0 %", "< 0.1 %", "12.4 %", "100.0 %", "100 %", "NaN"]);
+  assert.deepEqual([0, 0.0004, 0.124, 0.999, 0.9996, 1, NaN].map(percent), ["0 %", "< 0.1 %", "12.4 %", "99.9 %", "> 99.9 %", "100 %", "NaN"]);
 });
 
 test("ordinals end as English has it", () => {

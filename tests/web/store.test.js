@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { HOME } from "../../web/lib/url.js";
 import { parse } from "../../web/lib/wire.js";
 import { Store } from "../../web/store.js";
+import { RULES } from "./rules.js";
 
 /** @typedef {import("../../web/lib/wire.js").ServerMessage} ServerMessage */
 /** @typedef {import("../../web/lib/wire.js").BrowserMessage} BrowserMessage */
@@ -135,7 +136,7 @@ test("a change that was lost with the line is answered as such, one that the tra
   assert.equal(store.change?.state, "pending");
   store.receive(snapshot({ resumed: true, rows: rows(9, 9) }));
   assert.equal(store.change?.state, "rejected");
-  assert.match(store.change?.reason ?? "", /line was cut/);
+  assert.match(store.change?.reason ?? "", /connection lost/);
 });
 
 test("a change without a connection is rejected at once", () => {
@@ -183,12 +184,11 @@ test("frozen charts show the rows from before, while later ones are kept", () =>
 
 test("the knobs that a training declared may be turned in every mode, beside the mode's own parameters", () => {
   const { store } = live();
-  const rule = { title: "", help: "", source: "", bound: null };
-  store.setRules({ off: { ...rule, properties: {} }, norm: { ...rule, properties: { max_norm: { type: "number" } } } });
+  store.setRules({ off: RULES.off, norm: RULES.norm });
   store.receive(snapshot({ run: { ...run, knobs: { lr: { type: "number" } } } }));
   const { off, norm } = store.rules;
-  assert.deepEqual([off, norm].map(({ properties }) => Object.keys(properties)), [["nonfinite", "lr"], ["max_norm", "nonfinite", "lr"]]);
-  assert.deepEqual(Object.keys(store.ownOf("norm")), ["max_norm"]);
+  assert.deepEqual([off, norm].map(({ properties }) => Object.keys(properties)), [["nonfinite", "lr"], ["max_norm", "norm_type", "nonfinite", "lr"]]);
+  assert.deepEqual(Object.keys(store.ownOf("norm")), ["max_norm", "norm_type"]);
 });
 
 test("what was asked of a run laid over the one on show is kept with it", () => {
@@ -242,7 +242,7 @@ test("of two runs that are chosen one after the other, the second may be gone th
   store.select("c3");
   store.receive(snapshot({ run: { ...run, id: "b2" }, runs }));
   store.receive({ type: "error", reason: "no run 'c3'" });
-  assert.equal(store.notice, "Run c3 is not here, or not any more: this is the newest one");
+  assert.equal(store.notice, "Run c3 does not exist or was deleted; showing the newest run");
   assert.deepEqual([sent.pop(), store.place.run], [{ type: "subscribe", run: null, since: null }, null]);
 });
 
@@ -258,7 +258,7 @@ test("a page that asks for a run that is gone shows the newest", () => {
   const { store, sent } = live("gone");
   store.subscription();
   store.receive({ type: "error", reason: "no run 'gone'" });
-  assert.equal(store.notice, "Run gone is not here, or not any more: this is the newest one");
+  assert.equal(store.notice, "Run gone does not exist or was deleted; showing the newest run");
   assert.deepEqual(sent, [{ type: "subscribe", run: null, since: null }]);
 });
 
@@ -311,7 +311,7 @@ test("runs laid over the one on show follow the list, are never that one, and ch
 
 test("until a training has started, the knob shows what it was asked to start with", () => {
   const { store } = live();
-  store.setRules({ off: { title: "", help: "", source: "", bound: null, properties: {} } });
+  store.setRules({ off: RULES.off });
   const config = { seed: 7, mode: "off", nonfinite: "skip" };
   store.receive(snapshot({ run: { ...run, state: "starting", config, control: {} } }));
   assert.deepEqual(store.configuration, { mode: "off", nonfinite: "skip" });

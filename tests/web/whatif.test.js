@@ -3,24 +3,25 @@ import { test } from "node:test";
 
 import { clippedAt, coefAt, comparedWith, draftedRule, fixedBeside, quantile, shareCurve, sortFinite } from "../../web/lib/whatif.js";
 import { NOT_LOGGED } from "../../web/lib/wire.js";
+import { RULES } from "./rules.js";
 
 const hundred = Float64Array.from({ length: 101 }, (_, i) => i);
 
 test("a norm is compared with norms, an element's limit with the largest element, and other knobs with neither", () => {
-  assert.deepEqual(["norm", "value", "agc", "off"].map(comparedWith), ["norm", "max_abs", null, null]);
+  assert.deepEqual(["norm", "value", "layer", "agc", "autoclip", "off"].map((mode) => comparedWith(RULES[mode])), ["norm", "max_abs", null, null, null, null]);
 });
 
 test("beside a mode without a fixed bound the curve is about mode norm, where the global norm decides", () => {
-  assert.deepEqual(["value", "off", "autoclip", "zclip", "agc", "adagc"].map(fixedBeside), ["value", "norm", "norm", "norm", null, null]);
+  assert.deepEqual(["norm", "value", "off", "autoclip", "zclip", "layer", "agc", "adagc"].map((mode) => fixedBeside(mode, RULES[mode])), ["norm", "value", "norm", "norm", "norm", null, null, null]);
 });
 
 test("a drafted rule whose bound moves is tried with its own numbers: as typed, else the last ones", () => {
-  const properties = { percentile: { type: "number" }, window: { type: "integer" }, max_norm: { type: "number" } };
+  const rule = { ...RULES.autoclip, properties: { percentile: { type: "number" }, window: { type: "integer" }, max_norm: { type: "number" } } };
   const remembered = { percentile: 10, window: 500, lr: 0.1 };
   const draft = { mode: "autoclip", texts: { percentile: "25", max_norm: "inf", lr: "3" } };
-  assert.deepEqual(draftedRule(draft, remembered, properties), { mode: "autoclip", parameters: { percentile: 25, window: 500 } });
-  assert.equal(draftedRule({ ...draft, mode: "norm" }, remembered, properties), null);
-  assert.equal(draftedRule(null, remembered, properties), null);
+  assert.deepEqual(draftedRule(draft, rule, remembered), { mode: "autoclip", parameters: { percentile: 25, window: 500 } });
+  assert.equal(draftedRule({ ...draft, mode: "norm" }, RULES.norm, remembered), null);
+  assert.equal(draftedRule(null, rule, remembered), null);
 });
 
 test("only finite, logged values enter, in rising order", () => {
@@ -76,7 +77,8 @@ test("without steps, without a threshold, or for a clamp's coefficient there is 
 
 test("a moving rule is tried only with what it allows", () => {
   const properties = { percentile: { type: "number", minimum: 0, maximum: 100 }, window: { type: "integer", minimum: 1 } };
-  const tried = (/** @type {{[name: string]: string}} */ texts) => draftedRule({ mode: "autoclip", texts }, { percentile: 10, window: 5 }, properties);
+  const rule = { ...RULES.autoclip, properties };
+  const tried = (/** @type {{[name: string]: string}} */ texts) => draftedRule({ mode: "autoclip", texts }, rule, { percentile: 10, window: 5 });
   assert.deepEqual(tried({ percentile: "20" }), { mode: "autoclip", parameters: { percentile: 20, window: 5 } });
   for (const text of ["120", "-1", "fast", ""]) assert.equal(tried({ percentile: text }), null);
   assert.equal(tried({ window: "2.5" }), null);

@@ -13,6 +13,7 @@ import { comparedWith, quantile, sortFinite } from "./whatif.js";
  * @typedef {object} Advice
  * @property {string} kind
  * @property {string} seen  one sentence with numbers
+ * @property {number | null} step  to look at
  * @property {string} advised
  * @property {{title: string, url: string}} source
  */
@@ -23,6 +24,7 @@ import { comparedWith, quantile, sortFinite } from "./whatif.js";
  * @typedef {object} Evidence
  * @property {import("./table.js").StepTable} table
  * @property {import("./wire.js").Patch} control  the clipper's configuration
+ * @property {import("./schema.js").Rule | undefined} rule  of its mode
  * @property {number} since  the first step under that configuration
  * @property {Look[]} pictures
  * @property {string[]} layers  their names
@@ -36,9 +38,6 @@ const FEWEST_STEPS = 300;
 const WARM_UP_STEPS = 100; // in which norms fall from wherever the first weights put them
 const RISE = 2; // x, over the last steps
 const FEWEST_PICTURES = 20;
-
-/** Modes whose bound stays where it was put; the others clip as often as they mean to. */
-const FIXED = new Set(["norm", "value", "layer", "agc"]);
 
 const PASCANU = { title: "Pascanu et al. 2013, section 3.2", url: "https://arxiv.org/abs/1211.5063" };
 const ZHANG = { title: "Zhang et al. 2020", url: "https://arxiv.org/abs/1905.11881" };
@@ -71,6 +70,7 @@ function nonfinite({ table, control, pictures, layers }) {
   const reachesWeights = control.nonfinite === "propagate";
   return {
     kind: "nonfinite",
+    step,
     seen: `${steps(bad)} of the last ${count(table.lastSeq - table.at("seq", first) + 1)} had a NaN or infinite norm, first step ${count(step)}${where}.`,
     advised:
       `${reachesWeights ? "One such step ruins the weights: nonfinite = skip, under More, leaves it out. " : ""}`
@@ -102,6 +102,7 @@ function dead({ table, pictures, layers }) {
   if (zero.length === 0 || zero.length === layers.length) return null;
   return {
     kind: "dead",
+    step: null,
     seen: `The gradient of ${listed(zero)} was zero every time in steps ${count(looks[0].step)} to ${count(looks[looks.length - 1].step)}.`,
     advised:
       "A parameter that is frozen, or that the loss does not depend on, need not be given to the optimizer and the clipper. "
@@ -122,15 +123,17 @@ function spikes({ table }) {
   const found = sorted.filter((norm) => norm > limit);
   if (norms.length < FEWEST_STEPS || found.length === 0 || found.length > RARE * sorted.length) return null;
   const largest = found[found.length - 1];
+  const step = table.at("step", first + norms.indexOf(largest));
   const passed = sortFinite(table.column("clipped_norm").subarray(first)).filter((norm) => norm > limit).length;
   return {
     kind: "spikes",
+    step,
     seen:
       `${count(found.length)} of the last ${count(norms.length)} norms passed ${SPIKE} × the median (${number(limit / SPIKE)}); `
-      + `the largest was ${number(largest)}, at step ${count(table.at("step", first + norms.indexOf(largest)))}.`,
+      + `the largest was ${number(largest)}, at step ${count(step)}.`,
     advised: passed
       ? `${count(passed)} still did after clipping. A threshold near p99 (${number(quantile(sorted, 0.99))}) cuts spikes and leaves the rest; mode zclip finds it by itself.`
-      : "All were cut, which is what clipping is for. Where the loss jumps all the same, people go back to an earlier checkpoint and leave those batches out.",
+      : "All were clipped, as intended. If the loss still jumps, a common remedy is to restart from an earlier checkpoint and skip those batches.",
     source: passed ? ZCLIP : PALM,
   };
 }
@@ -149,6 +152,7 @@ function rising({ table }) {
   if (!steady || medians[3] < RISE * medians[0]) return null;
   return {
     kind: "rising",
+    step: null,
     seen: `The median norm rose from ${number(medians[0])} to ${number(medians[3])} within the last ${steps(norms.length)}.`,
     advised:
       "If the loss rises too, people lower the learning rate or warm up for longer; a lower threshold only hides it. "
@@ -161,15 +165,16 @@ function rising({ table }) {
  * @param {Evidence} evidence
  * @returns {Advice | null}
  */
-function mostly({ table, control, since }) {
+function mostly({ table, rule, since }) {
   const first = Math.max(firstRecent(table), rowOf(table, since));
   const rows = table.length - first;
-  if (control.mode !== "norm" || rows < FEWEST_STEPS || !isExact(table, first)) return null;
+  if (comparedWith(rule) !== "norm" || rows < FEWEST_STEPS || !isExact(table, first)) return null;
   const clipped = table.column("clipped_tensors").subarray(first).filter((tensors) => tensors > 0).length;
   if (clipped <= MOSTLY * rows) return null;
   const p90 = quantile(sortFinite(table.column("norm").subarray(first)), 0.9);
   return {
     kind: "mostly",
+    step: null,
     seen: `${percent(clipped / rows)} of the last ${steps(rows)} were clipped.`,
     advised:
       "The threshold then sets the length of nearly every step, as a learning rate does; with Adam, which divides by the "
@@ -182,15 +187,16 @@ function mostly({ table, control, since }) {
  * @param {Evidence} evidence
  * @returns {Advice | null}
  */
-function never({ table, control, since }) {
-  const mode = String(control.mode);
-  if (!FIXED.has(mode) || table.lastSeq - table.at("seq", rowOf(table, since)) + 1 < IDLE_STEPS) return null;
+function never({ table, rule, since }) {
+  // A bound that moves clips as often as it means to.
+  if (!rule?.bounds || rule.adaptive || table.lastSeq - table.at("seq", rowOf(table, since)) + 1 < IDLE_STEPS) return null;
   const first = firstRecent(table, IDLE_STEPS);
   if (table.column("clipped_tensors").subarray(first).some((tensors) => tensors > 0)) return null;
-  const values = sortFinite(table.column(comparedWith(mode) ?? "norm").subarray(first));
-  const largest = `the largest ${mode === "value" ? "element" : "norm"} was ${number(values[values.length - 1])}`;
+  const values = sortFinite(table.column(comparedWith(rule) ?? "norm").subarray(first));
+  const largest = `the largest ${rule.bounds === "element" ? "element" : "norm"} was ${number(values[values.length - 1])}`;
   return {
     kind: "never",
+    step: null,
     seen: `0 of the last ${count(IDLE_STEPS)} steps were clipped; ${largest}.`,
     advised:
       "Fine as a guard against rare spikes. To do more, a threshold has to be near the norms: half to ten times their average still converged "

@@ -32,8 +32,8 @@ export function answers(table, mode) {
     {
       question: "Why by norm rather than by value?",
       answer:
-        "Scaling the whole gradient keeps its direction, so a clipped step still goes downhill, only less far. Clamping each element "
-        + "turns it, the more elements it reaches. In return a clamp need not see all gradients first.",
+        "Scaling the whole gradient keeps its direction, so a clipped step still goes downhill, only less far. Clamping elements "
+        + "changes the direction, more so the more of them it clamps; in exchange it does not need the global norm first.",
       here: known ? effect(table, mode) : "",
       sources: [GOODFELLOW],
     },

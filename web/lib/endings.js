@@ -14,16 +14,18 @@ export const OVER = { finished: "the run has finished", stopped: "the run was st
 /**
  * @param {RunInfo} run
  * @param {number} [now]  unix s
- * @returns {{tone: "" | "warning" | "failed", words: string} | null}  null while there is nothing to say
+ * @returns {{tone: "" | "warning" | "failed", words: string, step: number | null} | null}  and the step they name; null while there is
+ *     nothing to say
  */
 export function endingOf({ state, reason, cut_short, step, updated }, now) {
   if (state === "disconnected") {
-    const since = `The trainer has been silent since ${when(updated, now)}`;
-    return { tone: "warning", words: `${since}: if it still runs, it comes back by itself with its steps; if it has died, start it again.` };
+    const since = `No contact with the trainer since ${when(updated, now)}`;
+    return { tone: "warning", words: `${since}. If it is still running, it will reconnect and send the missing steps; otherwise start it again.`, step: null };
   }
   if (!(state in OVER)) return null;
   const why = lastLine(reason);
-  return { tone: state === "failed" ? "failed" : cut_short ? "warning" : "", words: `Run ${state} at step ${count(step)}${why ? `: ${why}` : ""}` };
+  const words = `Run ${state} at step ${count(step)}${why ? `: ${why}` : ""}`;
+  return { tone: state === "failed" ? "failed" : cut_short ? "warning" : "", words, step };
 }
 
 /**

@@ -74,13 +74,16 @@ export function exact(value) {
 }
 
 /**
+ * A share in words that never round it to none or to all.
  * @param {number} fraction
  * @returns {string} "12.4 %"
  */
 export function percent(fraction) {
   if (Number.isNaN(fraction)) return "NaN";
   const value = fraction * 100;
-  return value > 0 && value < 0.1 ? "< 0.1 %" : `${value.toFixed(value === 0 || value === 100 ? 0 : 1)} %`;
+  if (value > 0 && value < 0.1) return "< 0.1 %";
+  if (value < 100 && value > 99.9) return "> 99.9 %";
+  return `${value.toFixed(value === 0 || value === 100 ? 0 : 1)} %`;
 }
 
 /**
@@ -118,4 +121,13 @@ export function runTitle({ id, name }) {
 export function ordinal(n) {
   const teen = n % 100 >= 11 && n % 100 <= 13;
   return `${count(n)}${teen ? "th" : (["th", "st", "nd", "rd"][n % 10] ?? "th")}`;
+}
+
+/**
+ * Why something failed.
+ * @param {unknown} error  as caught
+ * @returns {string}
+ */
+export function reasonOf(error) {
+  return error instanceof Error ? error.message : String(error);
 }

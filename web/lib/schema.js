@@ -24,6 +24,8 @@ import { exact } from "./format.js";
  * @property {string} help
  * @property {string} source
  * @property {string | null} bound  the parameter that is the mode's knob
+ * @property {"global norm" | "parameter" | "output unit" | "element" | null} bounds  what it bounds
+ * @property {boolean} adaptive  the bound follows the norms that were seen
  * @property {{[name: string]: Property}} properties
  */
 

@@ -32,6 +32,7 @@ import { NOT_LOGGED } from "./wire.js";
  * @property {MovingRule | null} rule  to be tried on these steps, too
  */
 
+/** @typedef {import("./schema.js").Rule} Rule */
 /** @typedef {{mode: string, parameters: {[name: string]: number}}} MovingRule  one whose bound moves by itself */
 
 /**
@@ -48,35 +49,40 @@ import { NOT_LOGGED } from "./wire.js";
 /** @typedef {WhatIf & {question: Question, effect: Effect | null}} Foresight */
 
 /**
- * What a mode's knob is compared with. A mode with a bound of its own for every layer, or with one that moves by
- * itself, has no share to foretell from the global norm.
- * @type {{[mode: string]: Metric}}
+ * The metric that a mode's fixed bound is compared with; null where no single one decides: each parameter has a bound of
+ * its own, or the bound moves by itself.
+ * @param {Rule | undefined} rule
+ * @returns {Metric | null}
  */
-const COMPARED = { norm: "norm", value: "max_abs" };
-
-/** Modes whose bound moves with the global norm, so that recorded norms tell what they would have done. */
-const MOVING = ["autoclip", "zclip"];
+export function comparedWith(rule) {
+  if (!rule || rule.adaptive) return null;
+  if (rule.bounds === "element") return "max_abs";
+  return rule.bounds === "global norm" ? "norm" : null;
+}
 
 /**
  * The mode whose fixed bound the curve is about: the one on show, or norm beside a mode that goes by the global norm
  * but has no fixed bound; null beside one that goes by something else.
  * @param {string} mode
+ * @param {Rule | undefined} rule  of that mode
  * @returns {string | null}
  */
-export function fixedBeside(mode) {
-  if (mode in COMPARED) return mode;
-  return mode === "off" || MOVING.includes(mode) ? "norm" : null;
+export function fixedBeside(mode, rule) {
+  if (!rule || comparedWith(rule)) return rule ? mode : null;
+  return rule.bounds === null || rule.bounds === "global norm" ? "norm" : null;
 }
 
 /**
- * The moving rule that is being drafted; null when none is, or one that cannot be.
+ * The rule that is being drafted when its bound moves with the global norm, so that recorded norms tell what it would
+ * have done; null when none is, or one that cannot be.
  * @param {import("./draft.js").Draft | null} draft
+ * @param {Rule | undefined} rule  of the draft's mode, with that mode's own parameters
  * @param {import("./wire.js").Patch} remembered  the mode's last values
- * @param {{[name: string]: import("./schema.js").Property}} properties  of the mode's own parameters
  * @returns {MovingRule | null}
  */
-export function draftedRule(draft, remembered, properties) {
-  if (!draft || !MOVING.includes(draft.mode)) return null;
+export function draftedRule(draft, rule, remembered) {
+  if (!draft || !rule?.adaptive || rule.bounds !== "global norm") return null;
+  const { properties } = rule;
   const values = Object.keys(properties).map((name) => {
     const typed = draft.texts[name];
     return /** @type {const} */ ([name, typed === undefined ? remembered[name] : allowed(read(typed, properties[name]), properties[name])]);
@@ -91,15 +97,6 @@ export function draftedRule(draft, remembered, properties) {
  */
 function isNumber(entry) {
   return Number.isFinite(entry[1]);
-}
-
-/**
- * The metric that decides what a mode's knob clips; null when no single one does.
- * @param {string} mode
- * @returns {Metric | null}
- */
-export function comparedWith(mode) {
-  return COMPARED[mode] ?? null;
 }
 
 /**

@@ -2,8 +2,10 @@
 
 import { advise } from "../lib/advice.js";
 import { Dismissals } from "../lib/dismissals.js";
+import { count } from "../lib/format.js";
+import { write } from "../lib/schema.js";
 import { make, setText } from "./dom.js";
-import { withSteps } from "./step.js";
+import { withStep } from "./step.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../lib/advice.js").Advice} Advice */
@@ -46,9 +48,9 @@ export class AdviceView {
   }
 
   #advice() {
-    const { run, table, lastChange, layers } = this.#store;
+    const { run, rules, table, lastChange, layers } = this.#store;
     if (!run || table.length === 0) return [];
-    return advise({ table, control: run.control, since: lastChange?.step ?? 0, pictures: layers.pictures, layers: run.layers });
+    return advise({ table, control: run.control, rule: rules[write(run.control.mode)], since: lastChange?.step ?? 0, pictures: layers.pictures, layers: run.layers });
   }
 
   /**
@@ -75,9 +77,8 @@ export class AdviceView {
         setText(advised, advice.advised);
         setText(source, advice.source.title);
         source.href = advice.source.url;
-        const step = /\bstep [\d,]+/.exec(advice.seen)?.[0];
-        const look = step ? ` See ${step}.` : "";
-        if (there.textContent !== look) there.replaceChildren(...withSteps(this.#store, look));
+        const look = advice.step === null ? "" : ` See step ${count(advice.step)}.`;
+        if (there.textContent !== look) there.replaceChildren(...withStep(this.#store, look, advice.step));
       },
     };
     this.#notes.set(key, note);

@@ -2,7 +2,7 @@
 
 import { endingOf } from "../lib/endings.js";
 import { find, setText } from "./dom.js";
-import { withSteps } from "./step.js";
+import { withStep } from "./step.js";
 
 /** @typedef {import("../store.js").Store} Store */
 /** @typedef {import("../lib/wire.js").RunInfo} RunInfo */
@@ -26,7 +26,7 @@ export function bannerView(banner, store, { another, again }) {
     banner.hidden = !ending;
     if (!ending) return;
     banner.dataset.tone = ending.tone;
-    if (text.textContent !== ending.words) text.replaceChildren(...withSteps(store, ending.words));
+    if (text.textContent !== ending.words) text.replaceChildren(...withStep(store, ending.words, ending.step));
     details.hidden = !run.reason.trimEnd().includes("\n");
     setText(trace, run.reason);
     anotherButton.hidden = store.readOnly || !store.over;

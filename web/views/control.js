@@ -5,7 +5,7 @@
 
 import { changesOf, describe, undo } from "../lib/changes.js";
 import { toCode } from "../lib/code.js";
-import { boundOf, lastValues, patchOf, switchTo } from "../lib/draft.js";
+import { lastValues, patchOf, switchTo } from "../lib/draft.js";
 import { count, exact } from "../lib/format.js";
 import { fromSlider, toSlider } from "../lib/scale.js";
 import { numeric, scaled, sliderRange, write } from "../lib/schema.js";
@@ -63,7 +63,7 @@ export class ControlView {
    * @param {number} factor
    */
   scale(factor) {
-    const value = boundOf(this.#store.draft, this.#control, this.#store.rules);
+    const value = this.#store.bound;
     const property = this.#rule?.properties[this.#rule.bound ?? ""] ?? {};
     if (Number.isFinite(value) && !this.#store.locked) this.#editBound(write(scaled(value, factor, property)));
   }
@@ -106,13 +106,8 @@ export class ControlView {
     return this.#store.configuration;
   }
 
-  /** The mode on show: drafted, else in force. */
-  get #shownMode() {
-    return this.#store.draft?.mode ?? write(this.#control.mode);
-  }
-
   get #rule() {
-    return this.#store.rules[this.#shownMode];
+    return this.#store.rules[this.#store.mode];
   }
 
   get #boundControls() {
@@ -136,7 +131,7 @@ export class ControlView {
   /** Ask for the draft, or for the knob as it stands. */
   apply() {
     const { draft, rules } = this.#store;
-    this.#store.control(patchOf(draft ?? { mode: this.#shownMode, texts: {} }, this.#control, rules));
+    this.#store.control(patchOf(draft ?? { mode: this.#store.mode, texts: {} }, this.#control, rules));
   }
 
   /** @param {string} text */
@@ -150,7 +145,7 @@ export class ControlView {
    */
   #edit(name, text) {
     const { draft } = this.#store;
-    const mode = this.#shownMode;
+    const mode = this.#store.mode;
     const texts = { ...draft?.texts, [name]: text };
     const unchanged = mode === this.#control.mode && Object.entries(texts).every(([n, t]) => t === write(this.#control[n]));
     this.#store.edit(unchanged ? null : { mode, texts });
@@ -162,19 +157,18 @@ export class ControlView {
   }
 
   #show() {
-    const { locked, draft, rules } = this.#store;
+    const { locked, draft, bound: value } = this.#store;
     setText(this.#inForce, locked || `in force: ${this.#control.mode}${this.#boundInForce()}`);
     if (!this.#rule) return this.#empty();
-    this.#mode.value = this.#shownMode;
+    this.#mode.value = this.#store.mode;
     this.#mode.title = this.#rule.help;
     this.#mode.classList.toggle("edited", draft !== null && draft.mode !== this.#control.mode);
     const bound = this.#rule.bound;
     setText(this.#boundName, bound ?? "no bound");
     this.#fill(this.#bound, bound);
-    const value = boundOf(draft, this.#control, rules);
     this.#slider.value = String(this.#toSlider(value));
     this.#slider.setAttribute("aria-valuetext", Number.isNaN(value) ? (bound ?? "no bound") : `${bound} ${exact(value)}`);
-    this.#parameters.show(this.#shownMode, this.#rule);
+    this.#parameters.show(this.#store.mode, this.#rule);
     for (const [name, field] of this.#parameters.fields) this.#fill(field, name);
     this.#enable();
   }
@@ -209,7 +203,7 @@ export class ControlView {
    */
   #fill(field, name) {
     const typed = name === null ? undefined : this.#store.draft?.texts[name];
-    const holds = name !== null && (this.#shownMode === this.#control.mode || name in this.#store.shared);
+    const holds = name !== null && (this.#store.mode === this.#control.mode || name in this.#store.shared);
     const inForce = holds ? write(this.#control[name]) : "";
     const text = typed ?? inForce;
     if (field.value !== text) field.value = text;
@@ -219,13 +213,13 @@ export class ControlView {
 
   /** @param {string} name */
   #remembered(name) {
-    const values = lastValues(this.#store.log, this.#control)[this.#shownMode];
+    const values = lastValues(this.#store.log, this.#control)[this.#store.mode];
     return write(values?.[name] ?? this.#rule.properties[name]?.default);
   }
 
   get #scale() {
     const bound = this.#rule?.bound ?? "";
-    const inForce = this.#shownMode === this.#control.mode ? numeric(this.#control[bound]) : numeric(this.#rule?.properties[bound]?.default);
+    const inForce = this.#store.mode === this.#control.mode ? numeric(this.#control[bound]) : numeric(this.#rule?.properties[bound]?.default);
     return sliderRange(inForce, this.#rule?.properties[bound] ?? {});
   }
 
@@ -253,7 +247,7 @@ export class ControlView {
     const { change, run, connection } = this.#store;
     this.#answer.dataset.state = change?.state === "awaited" ? "pending" : (change?.state ?? "");
     this.#answer.dataset.step = change?.state === "applied" ? String(change.step) : "";
-    const words = change ? answerWords(change, connection.state !== "live" ? "the line is cut" : run?.state === "paused" ? "training is paused" : "") : "";
+    const words = change ? answerWords(change, connection.state !== "live" ? "connection lost" : run?.state === "paused" ? "training is paused" : "") : "";
     setText(this.#answer, words);
     this.#showHelp();
     if (change && change.state !== "pending") this.#announce(words);

@@ -55,7 +55,7 @@ export class Entry {
     const line = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     line.append(this.#path);
     const again = make("button", { type: "button", title: "The same options and seed, in a run of its own: to compare another threshold" }, "Again…");
-    const remove = make("button", { type: "button", title: "Delete the run; as long as this list is open it can be brought back" }, "Delete");
+    const remove = make("button", { type: "button", title: "Delete the run; it can be restored here for 10 minutes" }, "Delete");
     again.hidden = readOnly || run.workload === null;
     remove.hidden = this.#rename.hidden = readOnly;
     this.#cells = [

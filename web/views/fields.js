@@ -18,7 +18,7 @@ export function fieldFor(name, property) {
     ? make("select", { name }, ...choices.map((value) => make("option", { value }, value)))
     : make("input", { name, inputmode: property.type === "array" ? "text" : "decimal", spellcheck: "false" });
   field.value = write(property.default);
-  const title = [property.description, property.unit && `in ${property.unit}`].filter(Boolean).join(" ");
+  const title = [property.description?.replace(/\.$/, ""), property.unit && `(${property.unit})`].filter(Boolean).join(" ");
   const label = make("label", { title }, make("span", {}, name), field);
   return { label, field };
 }

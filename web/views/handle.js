@@ -3,7 +3,7 @@
  * Escape to let go. The slider beside the knob is the same for the keyboard.
  */
 
-import { boundOf, patchOf } from "../lib/draft.js";
+import { patchOf } from "../lib/draft.js";
 import { number, percent } from "../lib/format.js";
 import { clippedAt, comparedWith } from "../lib/whatif.js";
 import { write } from "../lib/schema.js";
@@ -45,8 +45,7 @@ export class HandleView {
   }
 
   draw() {
-    const { draft, locked } = this.#store;
-    const value = this.#bound;
+    const { draft, locked, bound: value } = this.#store;
     const shown = UNITS.includes(this.#property?.unit ?? "") && Number.isFinite(value);
     this.#grip.hidden = !shown;
     this.#line.hidden = !shown || draft === null;
@@ -74,26 +73,19 @@ export class HandleView {
     return value > 0 && value < lo ? "↓" : "";
   }
 
-  /** The threshold drafted, else in force. */
-  get #bound() {
-    const { draft, run, rules } = this.#store;
-    return boundOf(draft, run?.control ?? {}, rules);
-  }
-
-  get #mode() {
-    return this.#store.draft?.mode ?? write(this.#store.run?.control.mode);
+  get #rule() {
+    return this.#store.rules[this.#store.mode];
   }
 
   /** The mode's knob. */
   get #property() {
-    const rule = this.#store.rules[this.#mode];
-    return rule?.bound ? rule.properties[rule.bound] : undefined;
+    return this.#rule?.bound ? this.#rule.properties[this.#rule.bound] : undefined;
   }
 
   /** @param {number} value */
   #foretold(value) {
     const { whatif } = this.#store;
-    return whatif?.steps && whatif.question.metric === comparedWith(this.#mode) ? `clips ${percent(clippedAt(whatif, value))}` : "";
+    return whatif?.steps && whatif.question.metric === comparedWith(this.#rule) ? `clips ${percent(clippedAt(whatif, value))}` : "";
   }
 
   /** @param {PointerEvent} event */
@@ -101,18 +93,18 @@ export class HandleView {
     if (this.#store.locked || event.button !== 0) return;
     event.preventDefault();
     this.#grip.setPointerCapture(event.pointerId);
-    this.#drag = { from: event.clientY, above: this.#chart.yOf(this.#bound) - this.#inPlot(event), moved: false };
+    this.#drag = { from: event.clientY, above: this.#chart.yOf(this.#store.bound) - this.#inPlot(event), moved: false };
   }
 
   /** @param {PointerEvent} event */
   #move(event) {
-    const bound = this.#store.rules[this.#mode]?.bound;
+    const bound = this.#rule?.bound;
     if (!this.#drag || !bound) return;
     this.#drag.moved ||= Math.abs(event.clientY - this.#drag.from) >= CLICK_PX;
     if (!this.#drag.moved) return;
     const value = this.#chart.valueAt(this.#inPlot(event) + this.#drag.above);
     const texts = { ...this.#store.draft?.texts, [bound]: write(Number(value.toPrecision(3))) };
-    this.#store.edit({ mode: this.#mode, texts });
+    this.#store.edit({ mode: this.#store.mode, texts });
   }
 
   /** @param {PointerEvent} event */

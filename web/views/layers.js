@@ -202,7 +202,7 @@ export class LayersView {
     const { find: words } = this.#store.view;
     if (words && this.#layers.length === 0) return `No layer's name has "${words}"`;
     if (pictures) return "";
-    return this.#measure === "shares" && !this.#sized ? "How many elements each layer has was not recorded" : "No layers were recorded in these steps";
+    return this.#measure === "shares" && !this.#sized ? "Layer sizes were not recorded" : "No layers were recorded in these steps";
   }
 
   /**

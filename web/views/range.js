@@ -12,11 +12,11 @@ export function rangeView(tools, store) {
   const log = find(tools, "#log-axis", HTMLButtonElement);
   const time = find(tools, "#time-axis", HTMLButtonElement);
   const smooth = find(tools, "#smooth", HTMLButtonElement);
-  follow.addEventListener("click", () => store.look({ range: null }));
+  follow.addEventListener("click", () => store.follow());
   width.addEventListener("change", () => store.look({ range: null, width: width.value === "all" ? Infinity : Number(width.value) }));
-  log.addEventListener("click", () => store.look({ log: !store.view.log }));
-  time.addEventListener("click", () => store.look({ unit: store.view.unit === "step" ? "time" : "step" }));
-  smooth.addEventListener("click", () => store.look({ smooth: !store.view.smooth }));
+  log.addEventListener("click", () => store.toggle("log"));
+  time.addEventListener("click", () => store.toggleUnit());
+  smooth.addEventListener("click", () => store.toggle("smooth"));
   store.watch(["view"], () => {
     follow.hidden = store.view.range === null;
     width.value = store.view.width === Infinity ? "all" : String(store.view.width);

@@ -3,7 +3,7 @@
 import { deleteRun, editRun, getRun, getSeries, restoreRun } from "../api.js";
 import { boundOf } from "../lib/draft.js";
 import { OVER } from "../lib/endings.js";
-import { exact } from "../lib/format.js";
+import { exact, reasonOf } from "../lib/format.js";
 import { MOST_RUNS } from "../lib/overlay.js";
 import { RECENT_STEPS } from "../lib/recent.js";
 import { StepTable } from "../lib/table.js";
@@ -150,7 +150,7 @@ export class RunsView {
       setText(this.#answer, "");
       return true;
     } catch (error) {
-      setText(this.#answer, `${failed}: ${error instanceof Error ? error.message : error}`);
+      setText(this.#answer, `${failed}: ${reasonOf(error)}`);
       return false;
     }
   }

@@ -1,7 +1,7 @@
 /** Starting a built-in training: which one, with which options. */
 
 import { getWorkloads, startWorker } from "../api.js";
-import { runTitle } from "../lib/format.js";
+import { reasonOf, runTitle } from "../lib/format.js";
 import { read, write } from "../lib/schema.js";
 import { find, make, setText } from "./dom.js";
 import { fieldFor } from "./fields.js";
@@ -112,7 +112,7 @@ export class StartView {
       this.close();
       return "";
     } catch (error) {
-      return error instanceof Error ? error.message : String(error);
+      return reasonOf(error);
     }
   }
 }

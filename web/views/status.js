@@ -118,8 +118,8 @@ function transport(group, store) {
     const paused = store.run?.state === "paused";
     pause.hidden = paused;
     resume.hidden = !paused;
-    const deaf = store.run?.commands ? "" : "this script's loop does not ask run.proceed(), so it cannot be paused or stopped";
-    const obstacle = store.locked || deaf;
+    const noCommands = store.run?.commands ? "" : "this script does not call run.proceed(), so it cannot be paused or stopped";
+    const obstacle = store.locked || noCommands;
     for (const { button, does } of buttons) {
       button.disabled = obstacle !== "";
       button.title = obstacle || does;

@@ -1,11 +1,9 @@
-/** Steps in words as buttons: each takes the charts to its step. */
+/** A step as a button that takes the charts to it. */
 
 import { count } from "../lib/format.js";
 import { make } from "./dom.js";
 
 /** @typedef {import("../store.js").Store} Store */
-
-const STEP = /\b(step [\d,]+)/;
 
 /**
  * @param {Store} store
@@ -19,13 +17,15 @@ export function stepButton(store, step, words = count(step)) {
 }
 
 /**
- * A sentence whose steps can be pressed.
+ * A sentence in which a step can be pressed where it is named first.
  * @param {Store} store
  * @param {string} sentence
+ * @param {number | null} step
  * @returns {(Node | string)[]}
  */
-export function withSteps(store, sentence) {
-  return sentence.split(STEP).map((part) => {
-    return STEP.test(part) ? stepButton(store, Number(part.replace(/\D/g, "")), part) : part;
-  });
+export function withStep(store, sentence, step) {
+  if (step === null) return [sentence];
+  const words = `step ${count(step)}`;
+  const [before, ...after] = sentence.split(words);
+  return [before, stepButton(store, step, words), after.join(words)];
 }

@@ -21,6 +21,6 @@ export function waitingView(section, store) {
  * @returns {[what: string, next: string]}
  */
 function words({ state, attempt }) {
-  if (state !== "lost") return ["Loading", "The run's history is on its way."];
+  if (state !== "lost") return ["Loading", "Loading the run's history."];
   return ["The server does not answer", `This page tries again by itself (${ordinal(attempt)} try). Is clipcore serve running?`];
 }

@@ -1,10 +1,8 @@
 /** What another threshold would do to the steps on show, read off their norms; and thresholds worth trying. */
 
-import { boundOf } from "../lib/draft.js";
 import { shareBeyond } from "../lib/exponents.js";
 import { count, number, percent } from "../lib/format.js";
 import { logTicks } from "../lib/scale.js";
-import { write } from "../lib/schema.js";
 import { clippedAt, coefAt, comparedWith, fixedBeside, shareCurve } from "../lib/whatif.js";
 import { find, make, setText } from "./dom.js";
 import { compared } from "./plots.js";
@@ -15,8 +13,6 @@ import { compared } from "./plots.js";
 
 const SUGGESTIONS = ["p50", "p90", "p99", "knee"];
 const PIXELS_PER_TICK = 56;
-/** What each mode bounds by itself that does not go by the global norm. @type {{[mode: string]: string}} */
-const EACH = { layer: "parameter", agc: "output unit", adagc: "parameter" };
 
 export class WhatIfView {
   #store;
@@ -86,24 +82,23 @@ export class WhatIfView {
     return { name, button, value };
   }
 
-  get #mode() {
-    return this.#store.draft?.mode ?? write(this.#store.run?.control.mode);
+  get #rule() {
+    return this.#store.rules[this.#store.mode];
   }
 
   /** What the mode's knob is compared with; null when it has none that stays. */
   get #compared() {
-    return comparedWith(this.#mode);
+    return comparedWith(this.#rule);
   }
 
   /** The mode that the curve and the suggestions are about. */
   get #fixed() {
-    return fixedBeside(this.#mode);
+    return fixedBeside(this.#store.mode, this.#rule);
   }
 
   /** The threshold in the knob; NaN when it has none that stays. */
   get #bound() {
-    const { draft, run, rules } = this.#store;
-    return this.#compared ? boundOf(draft, run?.control ?? {}, rules) : NaN;
+    return this.#compared ? this.#store.bound : NaN;
   }
 
   /** What the server said about the metric that matters now. */
@@ -185,23 +180,23 @@ export class WhatIfView {
   #title(whatif, bound) {
     const { view } = this.#store;
     const steps = view.range ? `the ${count(whatif.steps)} on show` : `the last ${count(whatif.steps)}`;
-    if (this.#compared && bound === 0) return "0 would clip all: nothing will be learnt";
+    if (this.#compared && bound === 0) return "A threshold of 0 clips everything: the model cannot learn";
     if (this.#compared && !Number.isNaN(bound)) return `${number(bound)} would clip ${percent(clippedAt(whatif, bound))} of ${steps}`;
     const tried = this.#tried(whatif);
-    if (tried) return `${this.#mode} would clip ${percent(tried.clipped ?? NaN)} of ${steps}`;
+    if (tried) return `${this.#store.mode} would clip ${percent(tried.clipped ?? NaN)} of ${steps}`;
     return `${whatif.question.metric === "norm" ? "Norms" : "Largest elements"} of ${steps}`;
   }
 
   /** @param {Foresight} whatif */
   #details(whatif) {
-    const { draft, run, rules, layers } = this.#store;
-    if (!this.#fixed) return `No curve: ${this.#mode} bounds each ${EACH[this.#mode] ?? "tensor"} by itself`;
+    const { mode, bound, layers } = this.#store;
+    if (!this.#rule) return "";
+    if (!this.#fixed) return `No curve: ${mode} bounds each ${this.#rule.bounds} by itself`;
     if (!Number.isNaN(this.#pointed)) return effectWords(whatif, layers.exponents, this.#pointed, true);
-    const bound = boundOf(draft, run?.control ?? {}, rules);
     if (this.#compared) return Number.isNaN(bound) ? "" : effectWords(whatif, layers.exponents, bound, false);
     const tried = this.#tried(whatif);
     if (tried) return `mean coefficient ${number(tried.coef ?? NaN)}, bounds ${number(tried.lowest ?? NaN)} to ${number(tried.highest ?? NaN)}`;
-    return "The curve tells of a fixed max_norm, in mode norm";
+    return "The curve is for a fixed max_norm (mode norm)";
   }
 
   /**
@@ -209,7 +204,7 @@ export class WhatIfView {
    * @param {Foresight} whatif
    */
   #tried({ question, effect }) {
-    return question.rule?.mode === this.#mode && this.#store.draft && effect?.steps ? effect : null;
+    return question.rule?.mode === this.#store.mode && this.#store.draft && effect?.steps ? effect : null;
   }
 
   /**
