@@ -163,7 +163,7 @@ export class Chart {
     this.#react(traces, {
       xaxis: stepAxis(figure.x, palette),
       yaxis: valueAxis(figure.y, palette),
-      shapes: cutShapes(figure, palette),
+      shapes: cutShapes(figure, palette, this.width),
     });
   }
 
@@ -192,6 +192,12 @@ export class Chart {
       xaxis: { ...axis, showgrid: false, tickvals: ticks.map(({ value }) => Math.log10(value)), ticktext: ticks.map(({ label }) => label) },
       yaxis: { range: [0, 1.02], visible: false, fixedrange: true },
     });
+  }
+
+  /** Draw nothing. */
+  clear() {
+    this.#drawn = null;
+    this.#react([], { xaxis: { visible: false }, yaxis: { visible: false } });
   }
 
   /**

@@ -30,7 +30,7 @@ import { along } from "./lib/scale.js";
 const LINES = {
   before: { width: 1 },
   after: { width: 2 },
-  cut: { width: 4 },
+  cut: {},
   threshold: { width: 1.5, dash: "6px,4px", shape: "hv" },
   share: { width: 1.75 },
   largest: { width: 1, dash: "1px,3px" },
@@ -53,6 +53,8 @@ const LINES = {
 export const COLOURS = ["ground", "ink", "muted", "hairline", "bad", ...Object.keys(LINES)];
 
 const DASHED = { width: 1.25, dash: "2px,2px" };
+
+const CUT_PX = { least: 4, most: 16 };
 
 /** Values of a dashed line that are few enough to be rings on it. */
 const MOST_RINGS = 60;
@@ -86,12 +88,11 @@ export function plain(text) {
  * @returns {Options[]}
  */
 export function lineTraces({ lines, crosses, y, faint }, palette) {
-  const traces = lines.filter(({ role }) => role !== "cut").map(({ role, name, dashed, x, y: values }) => ({
+  const traces = lines.filter(({ role }) => role !== "cut").map(({ role, name, dashed, ...line }) => ({
     type: "scatter",
-    mode: dashed && x.length <= MOST_RINGS ? "lines+markers" : "lines",
+    mode: line.x.length === 1 || (dashed && line.x.length <= MOST_RINGS) ? "lines+markers" : "lines",
     name: plain(name),
-    x,
-    y: drawable(values, y),
+    ...unwound(line.x, drawable(line.y, y)),
     opacity: faint && RAW.includes(role) ? FAINT : 1,
     line: { ...LINES[role], ...(dashed ? DASHED : {}), color: palette[role], simplify: false },
     marker: { size: 6, color: palette.ground, line: { width: 1.5, color: palette[role] } },
@@ -99,6 +100,21 @@ export function lineTraces({ lines, crosses, y, faint }, palette) {
   const top = new Float64Array(crosses.length).fill(y.hi);
   const marker = { symbol: "x-thin", size: 7, line: { width: 1.75, color: palette.bad } };
   return [...traces, { type: "scatter", mode: "markers", name: "non-finite", x: crosses, y: top, marker, cliponaxis: false, showlegend: crosses.length > 0 }];
+}
+
+/**
+ * A line that is broken where a training went back to an earlier step.
+ * @param {Float64Array} x
+ * @param {Float64Array} y
+ * @returns {{x: Float64Array, y: Float64Array}}
+ */
+function unwound(x, y) {
+  const falls = [...x.keys()].filter((i) => x[i] < x[i - 1]);
+  if (falls.length === 0) return { x, y };
+  const broken = (/** @type {Float64Array} */ values) => {
+    return Float64Array.from([...values].flatMap((value, i) => (falls.includes(i) ? [NaN, value] : [value])));
+  };
+  return { x: broken(x), y: broken(y) };
 }
 
 /**
@@ -115,9 +131,10 @@ function drawable(values, { type, lo }) {
  * in shares of the plotting area, since of one in data units it looks for the extremes.
  * @param {Figure} figure
  * @param {Palette} palette
+ * @param {number} width  px
  * @returns {Options[]}
  */
-export function cutShapes({ x, y, lines, faint }, palette) {
+export function cutShapes({ x, y, lines, faint }, palette, width) {
   const place = (/** @type {number} */ at) => along({ type: "linear", ...x }, at).toFixed(4);
   const height = (/** @type {number} */ value) => Math.min(1, along(y, value)).toFixed(4);
   return lines.filter((line) => line.role === "cut" && line.x.length > 0).map(({ role, name, ...line }) => ({
@@ -127,8 +144,20 @@ export function cutShapes({ x, y, lines, faint }, palette) {
     name: plain(name),
     path: pathOf(line.x, (i) => `${place(line.x[i])},${height(line.y[i])}`),
     opacity: faint ? FAINT : VEIL,
-    line: { ...LINES[role], color: palette[role] },
+    line: { width: spacing(lines, width / (x.hi - x.lo)), color: palette[role] },
   }));
+}
+
+/**
+ * As wide as steps lie apart, so that those clipped in a row leave no gaps.
+ * @param {import("./lib/figures.js").Line[]} lines
+ * @param {number} perUnit  px
+ * @returns {number}  px
+ */
+function spacing(lines, perUnit) {
+  const { x } = lines.find(({ role }) => role === "before") ?? lines[0];
+  const apart = ((x[x.length - 1] - x[0]) * perUnit) / (x.length - 1);
+  return Math.min(CUT_PX.most, Math.max(CUT_PX.least, apart || 0));
 }
 
 /**

@@ -1,10 +1,12 @@
 """The charts as an instrument: what they show, how a person moves in them, and what a link and an image keep."""
 
 import re
+from contextlib import closing
 
 import pytest
 
 from tests.e2e.test_steering import apply_bound, wait_for_step
+from tests.server.site import TrainerWire, steps
 
 pytestmark = pytest.mark.e2e
 
@@ -114,3 +116,22 @@ def test_on_a_phone_a_tap_reads_a_step_and_the_value_in_force_and_more_are_in_re
     assert label.inner_text() == pinned
     page.locator("#norm h2").tap()
     label.wait_for(state="hidden")
+
+
+def test_nothing_of_a_run_stays_on_the_charts_of_the_next(make_server, open_page):
+    """After a run that was clipped, one of zero gradients shows no cut, no histogram, and 0 % for its threshold."""
+    server = make_server(autostart="")
+    zero = [0.0] * 300
+    for run, bound, metrics in (
+        ("r1", 0.01, {"clipped_norm": [0.01] * 300}),
+        ("r2", 1.0, {"norm": zero, "clipped_norm": zero}),
+    ):
+        with closing(TrainerWire(server.url)) as trainer:
+            trainer.start(run, control={"mode": "norm", "max_norm": bound})
+            trainer.commit(steps(1, 300, **metrics))
+    page = open_page(f"{server.url}/?run=r1")
+    drawn = page.locator("[data-testid=chart-norm] .shapelayer path, [data-testid=chart-hist] .bars .point")
+    server.wait_until(lambda: drawn.count() > 1, "the cut and the histogram")
+    page.get_by_test_id("run-select").select_option("r2")
+    page.get_by_text("1.00 would clip 0 % of the last 300").wait_for()
+    server.wait_until(lambda: drawn.count() == 0, "them to go")

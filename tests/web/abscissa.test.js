@@ -63,3 +63,9 @@ test("ticks are at round times since the first step", () => {
   assert.deepEqual(labels(400_000), ["0:00", "48:00:00", "96:00:00"]);
   assert.equal(ticks(START, START + 63, 4)[1].value, START + 30);
 });
+
+test("steps are ticked at whole numbers, written in full", () => {
+  const { ticks } = abscissa("step", paused, 5);
+  assert.deepEqual(ticks(1_499_000, 1_500_000, 2).map(({ label }) => label), ["1,499,000", "1,499,500", "1,500,000"]);
+  assert.deepEqual(ticks(0, 2, 8).map(({ label }) => label), ["0", "1", "2"]);
+});

@@ -26,7 +26,7 @@ test("a parameter is shown as one would type it", () => {
   assert.deepEqual([1, 0.5, 1e-7, "Infinity", Infinity, ["bias"], null].map(exact), ["1", "0.5", "1e-7", "inf", "inf", '["bias"]', "null"]);
 });
 
-test("a share that is not zero never reads as zero", () => {
+test("a share that is neither none nor all never reads as either", () => {
   assert.deepEqual([0, 0.0004, 0.124, 0.999, 0.9996, 1, NaN].map(percent), ["0 %", "< 0.1 %", "12.4 %", "99.9 %", "> 99.9 %", "100 %", "NaN"]);
 });
 
@@ -51,4 +51,8 @@ test("a power of two is written as one", () => {
 
 test("a long name loses its middle, by characters and not by code units", () => {
   assert.deepEqual([elide("recurrence.weight_hh_l0", 10), elide("head.bias", 9), elide("🚀🚀🚀🚀", 3)], ["recur…h_l0", "head.bias", "🚀…🚀"]);
+});
+
+test("a tick has no more digits than it means", () => {
+  assert.deepEqual([3e-44, 2.9999999999999997e-44, 4.9999999999999995e37, 0.1 + 0.2].map(tick), ["3e-44", "3e-44", "5e37", "0.3"]);
 });

@@ -19,15 +19,16 @@ test("the last steps are counted by seq, so a thinned history does not reach fur
   assert.equal(firstRecent(table, 1000), 0);
 });
 
-test("a step is clipped when any of its tensors was", () => {
-  const table = tableOf({ seq: [1, 2, 3, 4], clipped_tensors: [0, 2, 1, 0], coef: [1, 0.5, 0.9, NaN], norm: [1, 2, 3, NaN] });
+test("a step is clipped when any of its tensors was; one with a non-finite norm counts as neither", () => {
+  const table = tableOf({ seq: [1, 2, 3, 4, 5], clipped_tensors: [0, 2, 1, 0, 3], coef: [1, 0.5, 0.9, 0.8, NaN], norm: [1, 2, 3, 1, NaN] });
   const { steps, clipped, meanCoef, nonfinite } = recent(table);
-  assert.deepEqual([steps, clipped, nonfinite], [4, 0.5, 1]);
+  assert.deepEqual([steps, clipped, nonfinite], [5, 0.5, 1]);
   assert.ok(Math.abs(meanCoef - 0.8) < 1e-12);
 });
 
-test("no steps have no share", () => {
+test("no steps have no share, nor have steps without a finite norm", () => {
   assert.ok(Number.isNaN(recent(new StepTable()).clipped));
+  assert.ok(Number.isNaN(recent(tableOf({ seq: [1], clipped_tensors: [3], coef: [NaN], norm: [NaN] })).clipped));
 });
 
 test("the step rate is steps over time in the last five seconds", () => {

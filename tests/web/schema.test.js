@@ -52,3 +52,8 @@ test("a multiple stops where the parameter does", () => {
   assert.deepEqual([scaled(40, 2, percentile), scaled(80, 2, percentile), scaled(80, 2, number)], [80, 100, 160]);
   assert.equal(scaled(0.3, 0.1, number), 0.03);
 });
+
+test("what is too small for a float is not taken for zero", () => {
+  const number = { type: "number", minimum: 0 };
+  assert.deepEqual(["1e-400", "0", "0e-5", "0.0", "1e-40"].map((text) => read(text, number)), ["1e-400", 0, 0, 0, 1e-40]);
+});

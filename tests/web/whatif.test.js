@@ -63,6 +63,12 @@ test("below the least norm all but zero gradients are clipped, in proportion to 
   assert.equal(coefAt(effect, 0), 0.25);
 });
 
+test("where all norms are zero, no threshold clips", () => {
+  const zeros = { steps: 300, curve: { threshold: [], clipped: [], coef: [] }, histogram: null, suggestions: [] };
+  assert.deepEqual([0, 1].map((limit) => [clippedAt(zeros, limit), coefAt(zeros, limit)]), [[0, 1], [0, 1]]);
+  assert.ok(Number.isNaN(clippedAt(zeros, NaN)));
+});
+
 test("a share is drawn from end to end of another run's axis", () => {
   assert.deepEqual(shareCurve(effect, [0.1, 50]), { x: [0.1, 1, 10, 50], y: [0.75, 0.5, 0.25, 0.25] });
   assert.deepEqual(shareCurve(effect, [200, 300]), { x: [200, 300], y: [0, 0] });

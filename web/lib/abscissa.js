@@ -4,7 +4,7 @@
  * Of a thinned history only some times are known; steps between them count as evenly spaced, and so do those beyond.
  */
 
-import { elapsed } from "./format.js";
+import { count, elapsed } from "./format.js";
 import { linearTicks, roundUp } from "./scale.js";
 
 /** @typedef {import("./scale.js").Tick} Tick */
@@ -32,7 +32,7 @@ const STRIDES = [1, 2, 5, 10, 15, 30, ...[1, 2, 5, 10, 15, 30].map((n) => n * MI
  */
 export function abscissa(unit, table, shown) {
   const steps = table.column("step").subarray(0, shown);
-  if (unit === "step" || shown === 0) return { column: steps, at: Number, stepAt: Number, ticks: linearTicks };
+  if (unit === "step" || shown === 0) return { column: steps, at: Number, stepAt: Number, ticks: stepTicks };
   const times = table.column("time").subarray(0, shown);
   return {
     column: times,
@@ -40,6 +40,17 @@ export function abscissa(unit, table, shown) {
     stepAt: (time) => follow(times, steps, time),
     ticks: (lo, hi, wanted) => timeTicks(times[0], lo, hi, wanted),
   };
+}
+
+/**
+ * Round steps, in full.
+ * @param {number} lo
+ * @param {number} hi
+ * @param {number} wanted
+ * @returns {Tick[]}
+ */
+function stepTicks(lo, hi, wanted) {
+  return linearTicks(lo, hi, wanted, 1).map(({ value }) => ({ value, label: count(value) }));
 }
 
 /**

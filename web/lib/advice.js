@@ -6,7 +6,7 @@
  */
 
 import { count, number, percent } from "./format.js";
-import { RECENT_STEPS, firstRecent } from "./recent.js";
+import { RECENT_STEPS, firstRecent, shareClipped } from "./recent.js";
 import { comparedWith, quantile, sortFinite } from "./whatif.js";
 
 /**
@@ -169,13 +169,13 @@ function mostly({ table, rule, since }) {
   const first = Math.max(firstRecent(table), rowOf(table, since));
   const rows = table.length - first;
   if (comparedWith(rule) !== "norm" || rows < FEWEST_STEPS || !isExact(table, first)) return null;
-  const clipped = table.column("clipped_tensors").subarray(first).filter((tensors) => tensors > 0).length;
-  if (clipped <= MOSTLY * rows) return null;
+  const clipped = shareClipped(table, first);
+  if (!(clipped > MOSTLY)) return null;
   const p90 = quantile(sortFinite(table.column("norm").subarray(first)), 0.9);
   return {
     kind: "mostly",
     step: null,
-    seen: `${percent(clipped / rows)} of the last ${steps(rows)} were clipped.`,
+    seen: `${percent(clipped)} of the last ${steps(rows)} were clipped.`,
     advised:
       "The threshold then sets the length of nearly every step, as a learning rate does; with Adam, which divides by the "
       + `gradient's size itself, it changes little. Right if that is meant; to cut only what is unusual, use about p90, ${number(p90)}.`,
@@ -191,7 +191,7 @@ function never({ table, rule, since }) {
   // A bound that moves clips as often as it means to.
   if (!rule?.bounds || rule.adaptive || table.lastSeq - table.at("seq", rowOf(table, since)) + 1 < IDLE_STEPS) return null;
   const first = firstRecent(table, IDLE_STEPS);
-  if (table.column("clipped_tensors").subarray(first).some((tensors) => tensors > 0)) return null;
+  if (!(shareClipped(table, first) === 0)) return null;
   const values = sortFinite(table.column(comparedWith(rule) ?? "norm").subarray(first));
   const largest = `the largest ${rule.bounds === "element" ? "element" : "norm"} was ${number(values[values.length - 1])}`;
   return {

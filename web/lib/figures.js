@@ -334,7 +334,8 @@ function valuesOf({ abscissa, range }, lines) {
  */
 export function frame({ abscissa, range, log }, width) {
   const [lo, hi] = range.map(abscissa.at);
-  let wanted = Math.max(1, Math.floor(width / PIXELS_PER_TICK));
+  const longest = Math.max(...abscissa.ticks(lo, hi, 1).map(({ label }) => label.length), 0);
+  let wanted = Math.max(1, Math.floor(width / Math.max(PIXELS_PER_TICK, longest * PIXELS_PER_CHARACTER + LABEL_GAP)));
   let ticks = abscissa.ticks(lo, hi, wanted);
   while (ticks.length < LEAST_TICKS && wanted < MOST_TRIES) ticks = abscissa.ticks(lo, hi, ++wanted);
   const changes = log.filter((entry) => changesOf(entry) !== null && entry.step >= range[0] && entry.step <= range[1]);

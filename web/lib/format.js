@@ -35,9 +35,10 @@ export function number(value) {
  * @returns {string} "0.5", "20", "1,000", "1e-5"
  */
 export function tick(value) {
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 0.001 || size >= 1e6)) return value.toExponential().replace("e+", "e");
-  return TICK.format(Number(value.toPrecision(12)));
+  const round = Number(value.toPrecision(12));
+  const size = Math.abs(round);
+  if (size !== 0 && (size < 0.001 || size >= 1e6)) return round.toExponential().replace("e+", "e");
+  return TICK.format(round);
 }
 
 /**

@@ -22,7 +22,7 @@ export function firstRecent(table, steps = RECENT_STEPS) {
 /**
  * @typedef {object} Recent
  * @property {number} steps  how many there are
- * @property {number} clipped  share of them that were clipped, 0..1
+ * @property {number} clipped  share that was clipped of those with a finite norm, 0..1
  * @property {number} meanCoef  of the finite ones
  * @property {number} nonfinite  steps with a NaN or infinite norm
  */
@@ -35,15 +35,26 @@ export function firstRecent(table, steps = RECENT_STEPS) {
 export function recent(table) {
   const first = firstRecent(table);
   const steps = table.length - first;
-  const clipped = table.column("clipped_tensors").subarray(first).filter((tensors) => tensors > 0).length;
   const coefs = sortFinite(table.column("coef").subarray(first));
   const norms = table.column("norm").subarray(first);
   return {
     steps,
-    clipped: clipped / steps,
+    clipped: shareClipped(table, first),
     meanCoef: coefs.reduce((sum, coef) => sum + coef, 0) / coefs.length,
     nonfinite: norms.filter((norm) => !Number.isFinite(norm)).length,
   };
+}
+
+/**
+ * The share of steps that were clipped. A step with a non-finite norm, which no scaling mends, is none of them.
+ * @param {StepTable} table
+ * @param {number} first  row
+ * @returns {number}  0..1, NaN when no norm is finite
+ */
+export function shareClipped(table, first) {
+  const norms = table.column("norm").subarray(first);
+  const clipped = table.column("clipped_tensors").subarray(first).filter((tensors, row) => tensors > 0 && Number.isFinite(norms[row])).length;
+  return clipped / norms.filter(Number.isFinite).length;
 }
 
 /**

@@ -56,7 +56,9 @@ export function read(text, { type }) {
   if (type === "boolean") return trimmed === "true";
   if (type === "string") return text;
   if (INFINITE.test(trimmed)) return "Infinity";
-  return trimmed !== "" && Number.isFinite(Number(trimmed)) ? Number(trimmed) : text;
+  const value = trimmed === "" ? NaN : Number(trimmed);
+  const vanished = value === 0 && /[1-9]/.test(trimmed.split(/e/i)[0]); // too small for a float is not zero
+  return Number.isFinite(value) && !vanished ? value : text;
 }
 
 /**

@@ -129,6 +129,7 @@ export function quantile(sorted, q) {
  * @returns {number}  0..1, NaN when there are no steps to go by
  */
 export function clippedAt({ steps, curve: { threshold, clipped }, histogram }, limit) {
+  if (threshold.length === 0) return steps > 0 && !Number.isNaN(limit) ? 0 : NaN; // all norms are zero
   if (limit < threshold[0]) return 1 - (histogram?.zeros ?? 0) / steps;
   return clipped[threshold.findLastIndex((each) => each <= limit)] ?? NaN;
 }
@@ -154,6 +155,7 @@ export function shareCurve(whatif, [lo, hi]) {
  */
 export function coefAt({ steps, curve: { threshold, coef }, histogram }, limit) {
   if (coef === null) return NaN;
+  if (threshold.length === 0) return steps > 0 && !Number.isNaN(limit) ? 1 : NaN;
   if (!(limit < threshold[0])) return interpolate(threshold, coef, limit);
   // Below the least norm every step is scaled, in proportion to the threshold; but a zero gradient never is.
   const zeros = (histogram?.zeros ?? 0) / steps;

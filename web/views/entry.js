@@ -104,7 +104,8 @@ export class Entry {
     setText(this.#clipping, clipping);
     this.#path.setAttribute("d", sparkline(steps.column("norm"), SPARKLINE));
     setText(this.#last, steps.length ? number(steps.at("norm", steps.length - 1)) : "–");
-    setText(this.#clipped, steps.length ? percent(recent(steps).clipped) : "–");
+    const { clipped } = recent(steps);
+    setText(this.#clipped, Number.isNaN(clipped) ? "–" : percent(clipped));
   }
 
   /** In the run's place, say that it is deleted, and offer it back. */

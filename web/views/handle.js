@@ -45,8 +45,8 @@ export class HandleView {
   }
 
   draw() {
-    const { draft, locked, bound: value } = this.#store;
-    const shown = UNITS.includes(this.#property?.unit ?? "") && Number.isFinite(value);
+    const { draft, locked, table, bound: value } = this.#store;
+    const shown = table.length > 0 && UNITS.includes(this.#property?.unit ?? "") && Number.isFinite(value);
     this.#grip.hidden = !shown;
     this.#line.hidden = !shown || draft === null;
     if (!shown) return;

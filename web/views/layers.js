@@ -122,6 +122,7 @@ export class LayersView {
     if (!picture || layer === undefined) return setText(this.#readout, "");
     if (this.#name.parentElement !== this.#readout) this.#readout.replaceChildren(this.#name, this.#value);
     setText(this.#name, this.#names[layer]);
+    this.#name.title = this.#names[layer];
     setText(this.#value, `· ${WORDS[measure](picture[measure][layer])} at step ${count(picture.step)}`);
   }
 
@@ -142,7 +143,7 @@ export class LayersView {
     return subject === "exponents" ? null : subject;
   }
 
-  /** How many elements each layer has is known; runs of old recordings do not say. */
+  /** How many elements each layer has is known. */
   get #sized() {
     return (this.#store.run?.sizes.length ?? 0) > 0;
   }

@@ -27,8 +27,8 @@ export function nowView(list, store) {
     setText(norm.value, `${show("norm")} → ${show("clipped_norm")}`);
     setText(coef.value, show("coef"));
     setText(coef.remark, Number.isNaN(meanCoef) ? "" : `mean ${number(meanCoef)}`);
-    setText(clipped.value, steps ? percent(share) : "–");
-    setText(clipped.remark, steps ? `of the last ${count(steps)}` : "");
+    setText(clipped.value, Number.isNaN(share) ? "–" : percent(share));
+    setText(clipped.remark, Number.isNaN(share) ? "" : `of the last ${count(steps - bad)}${bad ? " finite" : ""}`);
     setText(nonfinite.value, count(bad));
     nonfinite.value.classList.toggle("bad", bad > 0);
     setText(nonfinite.remark, steps ? `of the last ${count(steps)}` : "");

@@ -18,6 +18,9 @@ export class StartView {
   #open = false;
   /** @type {Map<string, (run: RunInfo | null) => void>} by workload: fills its form in as for that run, or for a new one */
   #fill = new Map();
+  #close;
+  /** What had the focus before. @type {Element | null} */
+  #opener = null;
 
   /**
    * @param {HTMLElement} panel
@@ -27,7 +30,8 @@ export class StartView {
     this.#panel = panel;
     this.#store = store;
     this.#form = find(panel, "#start-form", HTMLFormElement);
-    find(panel, "#start-close", HTMLButtonElement).addEventListener("click", () => this.close());
+    this.#close = find(panel, "#start-close", HTMLButtonElement);
+    this.#close.addEventListener("click", () => this.close());
     setText(find(panel, "#server-url", HTMLElement), new URL(".", document.baseURI).href.replace(/\/$/, ""));
     store.watch(["run", "connection"], () => this.#show());
   }
@@ -35,8 +39,10 @@ export class StartView {
   /** Ask what to start, over the run on show. */
   open() {
     for (const fill of this.#fill.values()) fill(null);
+    this.#opener = document.activeElement;
     this.#open = true;
     this.#show();
+    this.#close.focus();
   }
 
   /**
@@ -51,6 +57,7 @@ export class StartView {
   close() {
     this.#open = false;
     this.#show();
+    if (this.#opener instanceof HTMLElement) this.#opener.focus();
   }
 
   async load() {
@@ -64,7 +71,7 @@ export class StartView {
     this.#form.hidden = readOnly;
     setText(find(this.#panel, "#start-title", HTMLElement), run ? "Start a training" : "No training yet");
     find(this.#panel, "#token-hint", HTMLElement).hidden = !hasToken;
-    find(this.#panel, "#start-close", HTMLButtonElement).hidden = !run;
+    this.#close.hidden = !run;
   }
 
   /** @param {Workload} workload */

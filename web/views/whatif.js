@@ -52,10 +52,10 @@ export class WhatIfView {
   }
 
   draw() {
-    const { locked, table } = this.#store;
+    const { locked, over, table } = this.#store;
     const bound = this.#bound;
     const whatif = this.#whatif;
-    setText(this.#headline, whatif ? this.#title(whatif, bound) : table.length ? "" : "No steps yet");
+    setText(this.#headline, whatif ? this.#title(whatif, bound) : table.length ? "" : over ? "No step was recorded" : "No steps yet");
     this.#describe();
     setText(this.#note, whatif && !whatif.histogram ? "All norms are zero" : "");
     for (const part of [this.element, this.#key, this.#coefs]) part.classList.toggle("stale", !whatif);
@@ -212,7 +212,11 @@ export class WhatIfView {
    * @param {number} bound
    */
   #drawChart({ histogram, curve }, bound) {
-    if (!histogram) return;
+    if (!histogram) {
+      this.chart.clear();
+      this.#coefs.hidden = true;
+      return;
+    }
     const [lo, hi] = [histogram.edges[0], histogram.edges[histogram.counts.length]];
     const ticks = logTicks(lo, hi, Math.floor(this.chart.width / PIXELS_PER_TICK));
     const shares = this.#shares.map(({ role, name, whatif }) => ({ role, name, ...shareCurve(whatif, [lo, hi]) }));
