@@ -37,12 +37,9 @@ export class LayerHistory {
   /** @type {Picture[]} in the order of their steps */
   pictures = [];
 
-  /**
-   * How large the elements were, at the newest step at which they were counted.
-   * @returns {import("./exponents.js").Exponents | null}
-   */
-  get exponents() {
-    return this.pictures.findLast(({ exponents }) => exponents)?.exponents ?? null;
+  /** The newest picture whose elements were counted. */
+  get counted() {
+    return this.pictures.findLast(({ exponents }) => exponents) ?? null;
   }
 
   /**

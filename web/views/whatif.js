@@ -192,8 +192,8 @@ export class WhatIfView {
     const { mode, bound, layers } = this.#store;
     if (!this.#rule) return "";
     if (!this.#fixed) return `No curve: ${mode} bounds each ${this.#rule.bounds} by itself`;
-    if (!Number.isNaN(this.#pointed)) return effectWords(whatif, layers.exponents, this.#pointed, true);
-    if (this.#compared) return Number.isNaN(bound) ? "" : effectWords(whatif, layers.exponents, bound, false);
+    if (!Number.isNaN(this.#pointed)) return effectWords(whatif, layers.counted, this.#pointed, true);
+    if (this.#compared) return Number.isNaN(bound) ? "" : effectWords(whatif, layers.counted, bound, false);
     const tried = this.#tried(whatif);
     if (tried) return `mean coefficient ${number(tried.coef ?? NaN)}, bounds ${number(tried.lowest ?? NaN)} to ${number(tried.highest ?? NaN)}`;
     return "The curve is for a fixed max_norm (mode norm)";
@@ -251,16 +251,16 @@ function coefCurves({ threshold, coef }) {
 
 /**
  * The effect of a threshold within the steps that it clips: on all of the gradient, or in a clamp's case on how many
- * of its elements just now.
+ * of its elements when they were last counted.
  * @param {Foresight} whatif
- * @param {import("../lib/exponents.js").Exponents | null} exponents
+ * @param {import("../lib/layers.js").Picture | null} counted
  * @param {number} bound
  * @param {boolean} pointed  the bound is not the knob's
  */
-function effectWords(whatif, exponents, bound, pointed) {
+function effectWords(whatif, counted, bound, pointed) {
   const clamp = whatif.question.metric === "max_abs";
-  const share = clamp && exponents ? shareBeyond(exponents, bound) : NaN;
-  const elements = Number.isNaN(share) ? "" : `clamps ${percent(share)} of elements (sampled)`;
+  const share = clamp && counted?.exponents ? shareBeyond(counted.exponents, bound) : NaN;
+  const elements = Number.isNaN(share) ? "" : `clamps ${percent(share)} of elements (sampled at step ${count(counted?.step ?? NaN)})`;
   const words = clamp ? elements : `mean coefficient ${number(coefAt(whatif, bound))}`;
   if (!pointed) return words;
   return [`at ${number(bound)}: clips ${percent(clippedAt(whatif, bound))}`, words].filter(Boolean).join(", ");
