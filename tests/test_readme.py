@@ -1,6 +1,7 @@
 """What the README says is so."""
 
 import re
+import textwrap
 from pathlib import Path
 
 import accelerate
@@ -11,6 +12,7 @@ import transformers
 
 import clipcore
 from clipcore.rules import RULES
+from server.cli import main
 from server.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -38,11 +40,11 @@ def test_every_mode_is_documented_with_its_parameters():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_two_lines_run_as_they_stand(monkeypatch):
+def test_the_script_runs_as_it_stands(monkeypatch):
     """The README's script works on a model, and without a server it ends by itself."""
     monkeypatch.setenv("CLIPCORE_URL", "http://127.0.0.1:9")
-    section = README.split("## Your own script\n")[1]
-    script = "\n".join(line[4:] for line in section.split("\n[`examples")[0].splitlines() if line.startswith("    "))
+    section = README.split("## Your own script\n")[1].split("\n[`examples")[0]
+    script = textwrap.dedent(section[section.index("    import clipcore") :])
     model = torch.nn.Linear(3, 1)
     names = {
         "model": model,
@@ -52,6 +54,25 @@ def test_the_two_lines_run_as_they_stand(monkeypatch):
     }
     exec(script.replace("run.finish()", "run.finish(timeout_s=0.1)"), names)
     assert names["stats"].step == 3
+
+
+def test_a_knob_is_declared_and_read_as_the_readme_does():
+    """The snippet about knobs runs as it stands, around a step."""
+    section = README.split("## Modes\n")[1].split("\n## ")[0]
+    snippet = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
+    model = torch.nn.Linear(3, 1)
+    model(torch.ones(3)).backward()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    exec(snippet, {"clipcore": clipcore, "model": model, "optimizer": optimizer})
+    assert optimizer.param_groups[0]["lr"] == 0.001
+
+
+def test_the_commands_are_those_there_are():
+    """Every command that the README types exists, and every one but `serve`, which it explains, stands in its list."""
+    listed = re.findall(
+        r"^    clipcore (\w+)", README.split("## Command line and API\n")[1].split("\n## ")[0], re.MULTILINE
+    )
+    assert sorted([*listed, "serve"]) == sorted(main.commands)
 
 
 def snippets(heading):
