@@ -13,7 +13,7 @@ from torch import Tensor
 from clipcore.distributed import Shards, as_dtensor, whole_sum
 from clipcore.gradients import Gradients, Group
 from clipcore.inplace import refuse_unwritable
-from clipcore.kernels import Kernels, choose, eager, gather
+from clipcore.kernels import Kernels, choose, eager
 from clipcore.memory import find_overlap, has_memory, is_dense
 
 REAL = {torch.float32, torch.bfloat16, torch.float16, torch.float64}
@@ -30,28 +30,29 @@ def collect(parameters: Sequence[Tensor], names: Sequence[str] | None = None) ->
             clipped.
         ValueError: gradients overlap partly or cannot be written in place, or a parameter is no leaf and keeps none.
     """
-    if (plain := _plain(parameters, gradients=True)) is not None:
-        return plain
-    _require_tensors("parameters", parameters)
-    if all(parameter.is_leaf for parameter in parameters):
-        gradients = [parameter.grad for parameter in parameters]
-        owners = [position for position, gradient in enumerate(gradients) if gradient is not None]
-        found = [gradient for gradient in gradients if gradient is not None]
-        if (ordinary := _ordinary(found, owners, len(parameters))) is not None:
-            return ordinary
+    if (gradients := _at_once(parameters, gradients=True)) is not None:
+        return gradients
     return _collect_any(parameters, (lambda position: repr(names[position])) if names else _number)
 
 
 def collect_tensors(tensors: Sequence[Tensor]) -> Gradients | None:
     """The same over tensors that are themselves to be measured, and are not changed."""
-    if (plain := _plain(tensors, gradients=False)) is not None:
-        return plain
-    _require_tensors("tensors", tensors)
-    owners = range(len(tensors))
-    if (ordinary := _ordinary(tensors, owners, len(tensors))) is not None:
-        return ordinary
+    if (measured := _at_once(tensors, gradients=False)) is not None:
+        return measured
     found = [_readable(tensor, f"tensor {_number(position)}") for position, tensor in enumerate(tensors)]
-    return _distinct(tensors, found, owners, len(tensors))
+    return _distinct(tensors, found, range(len(tensors)), len(tensors))
+
+
+def _at_once(tensors: Sequence[Tensor], *, gradients: bool) -> Gradients | None:
+    """Tensors or their gradients as one group; None when one needs a closer look, or there are none."""
+    if (plain := _plain(tensors, gradients=gradients)) is not None:
+        return plain
+    _require_tensors("parameters" if gradients else "tensors", tensors)
+    if gradients and not all(parameter.is_leaf for parameter in tensors):
+        return None
+    candidates = [parameter.grad for parameter in tensors] if gradients else tensors
+    owners = [position for position, candidate in enumerate(candidates) if candidate is not None]
+    return _ordinary([candidate for candidate in candidates if candidate is not None], owners, len(tensors))
 
 
 def _plain(tensors: Sequence[Tensor], *, gradients: bool) -> Gradients | None:
@@ -59,7 +60,8 @@ def _plain(tensors: Sequence[Tensor], *, gradients: bool) -> Gradients | None:
     if not (tensors and isinstance(tensors[0], Tensor) and tensors[0].is_cpu):  # the CPU's kernels are not asked for
         return None
     kernels = choose(CPU).kernels
-    gathered = gather(kernels, tensors, gradients=gradients)
+    gather = getattr(kernels, "gather", None)  # only C looks at all tensors faster than Python
+    gathered = gather(tensors, gradients=gradients) if gather else None
     if gathered is None or not gathered[0]:
         return None
     found, owners, elements, double = gathered

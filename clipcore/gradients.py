@@ -85,17 +85,15 @@ class Gradients:
         order: list[int] = []
         for group in self.groups:
             bounds = clipping.to(group.device, non_blocking=True), eps.to(group.device, non_blocking=True)
-            own = [weight for position in group.positions if (weight := weights[position]) is not None]
-            if len(own) == len(group.positions):
-                parts.append(group.kernels.clip_units_(group.tensors, own, *bounds))
-                order += group.positions
-                continue
-            chosen = [position for position in group.positions if weights[position] is not None]
             left = [position for position in group.positions if weights[position] is None]
+            chosen = [position for position in group.positions if weights[position] is not None]
+            own = [weight for position in chosen if (weight := weights[position]) is not None]
             if chosen:
-                parts.append(group.kernels.clip_units_([self.tensors[position] for position in chosen], own, *bounds))
-            before = group.kernels.measure([self.tensors[position] for position in left])
-            parts.append(Clipped(before, before.norm, torch.zeros_like(before.nonfinite)))
+                tensors = [self.tensors[position] for position in chosen] if left else group.tensors
+                parts.append(group.kernels.clip_units_(tensors, own, *bounds))
+            if left:
+                before = group.kernels.measure([self.tensors[position] for position in left])
+                parts.append(Clipped(before, before.norm, torch.zeros_like(before.nonfinite)))
             order += [*chosen, *left]
         return self._join_clipped(parts, order)
 

@@ -5,7 +5,6 @@
 import base64
 import io
 import json
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -16,8 +15,6 @@ from transformers.trainer_callback import ExportableState
 from clipcore.clipper import Clipper
 from clipcore.integrations.session import Session
 from clipcore.stats import ClipStats
-
-OLD_FILE = "clipcore.pt"  # where earlier checkpoints have the state
 
 
 class ClipCallback(TrainerCallback, ExportableState):
@@ -73,7 +70,7 @@ class ClipCallback(TrainerCallback, ExportableState):
             model, self._run, optimizer=prepared.optimizer, scaler=prepared.scaler, **self._settings
         )
         self.clipper = self._session.clipper
-        if state.global_step and (saved := self._resumed(args, state)):
+        if state.global_step and (saved := self._resumed(state)):
             self.clipper.load_state_dict(torch.load(saved, map_location="cpu", weights_only=True))
         # the Trainer updates what it has read of a checkpoint, which may have been saved without this callback
         _exported(state).setdefault(type(self).__name__, self.state())
@@ -116,14 +113,12 @@ class ClipCallback(TrainerCallback, ExportableState):
         torch.save(self.clipper.state_dict(), buffer)
         return base64.b64encode(buffer.getvalue()).decode()
 
-    def _resumed(self, args: TrainingArguments, state: TrainerState) -> io.BytesIO | Path | None:
+    def _resumed(self, state: TrainerState) -> io.BytesIO | None:
         """The Clipper's state in the checkpoint that the Trainer resumes from."""
         exported = _exported(state).get(type(self).__name__)
         exported = exported[0] if isinstance(exported, list) else exported
-        if encoded := exported["attributes"]["saved"] if exported else "":
-            return io.BytesIO(base64.b64decode(encoded))
-        old = Path(args.output_dir or ".") / f"checkpoint-{state.global_step}" / OLD_FILE
-        return old if old.exists() else None
+        encoded = exported["attributes"]["saved"] if exported else ""
+        return io.BytesIO(base64.b64decode(encoded)) if encoded else None
 
     def _end_step(self, control: TrainerControl, **metrics: float) -> None:
         """Record the step that was taken, if one was, and do what the page asks for."""

@@ -108,22 +108,6 @@ def _choose(device_type: str, forced: str) -> Choice:
         return Choice(_load("eager"), reason)
 
 
-def gather(
-    kernels: Kernels, tensors: Sequence[Tensor], *, gradients: bool
-) -> tuple[Sequence[Tensor], Sequence[int], int, bool] | None:
-    """Tensors or their gradients, if the kernels are those in C, each is plain memory for them, and no two share any.
-
-    Returns:
-        The tensors or gradients, the positions of those that have one, how many elements that is, and whether one is
-        float64; None when it takes a closer look.
-    """
-    if kernels.name != "cpu":
-        return None
-    from clipcore.kernels import _cpu
-
-    return _cpu.gather(tensors, gradients)
-
-
 def _load(name: str) -> Kernels:
     # A module's constants are the host's and real, whatever torch.set_default_device or a FakeTensorMode says.
     with _disable_current_modes(), torch.device("cpu"):

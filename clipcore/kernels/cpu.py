@@ -105,6 +105,16 @@ def count_exponents(tensors: Sequence[Tensor], every: int = 64) -> Tensor:
     return counts + eager.count_exponents(_pick(tensors, left), every) if left else counts
 
 
+def gather(tensors: Sequence[Tensor], *, gradients: bool) -> tuple[Sequence[Tensor], Sequence[int], int, bool] | None:
+    """Tensors or their gradients, if each is plain memory and no two share any.
+
+    Returns:
+        The tensors or gradients, the positions of those that have one, how many elements that is, and whether one is
+        float64; None when it takes a closer look.
+    """
+    return _cpu.gather(tensors, gradients)
+
+
 def _pick(tensors: Sequence[Tensor], positions: Sequence[int]) -> list[Tensor]:
     return [tensors[i] for i in positions]
 
