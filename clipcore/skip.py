@@ -16,7 +16,8 @@ class StepSkipper:
     A fused optimizer gets the verdict as `found_inf`, its own way to skip on the device, beside those of a GradScaler
     and of other Clippers: it skips if one of them says so. For any other the verdict is read before the step, the one
     wait for the device that "skip" costs, and the step finds no gradients: neither parameters nor momenta nor step
-    counts move. A `clip_()` inside a closure comes too late for its step.
+    counts move. A `clip_()` inside a closure is obeyed by the step that called it; LBFGS then takes the gradient for
+    zero, which ends its iterations.
 
     Args:
         optimizer: whose `step` is watched, through hooks.
@@ -28,6 +29,7 @@ class StepSkipper:
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
         self._optimizer = weakref.ref(optimizer)
+        self._stepping = False  # also after a step that raised, until the next one; nothing comes of that
         self._skipped: Tensor | None = None
         self._hidden: list[tuple[Tensor, Tensor]] = []
         hook(optimizer, optimizer.register_step_pre_hook, self._before_step)
@@ -35,11 +37,20 @@ class StepSkipper:
 
     def judge(self, skipped: Tensor | None) -> None:
         """Take the verdict on the gradients of the coming step, 0-d: not 0 to skip it; None while there is none."""
-        if (optimizer := self._optimizer()) is not None:
-            self._after_step(optimizer)  # a step that raised never came to its end
         self._skipped = skipped
+        if (optimizer := self._optimizer()) is None:
+            return
+        self._reveal()
+        if not self._stepping:
+            _restore_found_inf(optimizer)  # a step that raised never came to its end
+        elif skipped is not None:
+            self._obey(optimizer)
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self._stepping = True
+        self._obey(optimizer)
+
+    def _obey(self, optimizer: torch.optim.Optimizer) -> None:
         skipped, self._skipped = self._skipped, None
         if skipped is None:
             return
@@ -52,8 +63,12 @@ class StepSkipper:
                 parameter.grad = None
 
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        """Bring the hidden gradients back, unless newer ones have taken their place, and the others' `found_inf`."""
+        self._stepping = False
+        self._reveal()
         _restore_found_inf(optimizer)
+
+    def _reveal(self) -> None:
+        """Bring the hidden gradients back, unless newer ones have taken their place."""
         for parameter, gradient in self._hidden:
             if parameter.grad is None:
                 parameter.grad = gradient

@@ -3,6 +3,7 @@
 import gc
 import math
 import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -155,6 +156,37 @@ def test_several_clippers_skip_the_step_of_one_optimizer(fused, guilty):
         optimizer.step()
         assert [bool((parameter == 1).all()) for parameter in parameters] == [bad, bad]
         assert not hasattr(optimizer, "found_inf")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(torch.optim.SGD, momentum=0.9),
+        partial(torch.optim.SGD, fused=True),
+        partial(torch.optim.AdamW, fused=True),
+        torch.optim.LBFGS,
+    ],
+    ids=["sgd", "fused sgd", "fused adamw", "lbfgs"],
+)
+def test_a_clip_inside_a_closure_skips_the_step_that_called_it(make):
+    """The parameters stay, the gradients are there afterwards, and the next step is taken."""
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = make([parameter], lr=0.1)
+    clipper = Clipper([parameter], mode="off", optimizer=optimizer, nonfinite="skip")
+
+    def closure(factor):
+        optimizer.zero_grad()
+        loss = (parameter * factor).square().sum()
+        loss.backward()
+        skipped.append(clipper.clip_().skipped.item())
+        return loss.detach()
+
+    skipped = []
+    optimizer.step(lambda: closure(math.nan))
+    assert (set(skipped), parameter.tolist()) == ({1.0}, [1.0, 1.0])
+    assert parameter.grad.isnan().all()
+    optimizer.step(lambda: closure(1.0))
+    assert (parameter < 1).all()
 
 
 @pytest.mark.filterwarnings("ignore:the optimizer updates parameters that no Clipper of it knows")
