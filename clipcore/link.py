@@ -94,6 +94,7 @@ class Link(threading.Thread):
         self._abandoned = threading.Event()
         self._complaint = ""
         self._layers: Message | None = None  # the newest that wait to be sent
+        self._backoff_s = BACKOFF_S[0]
 
     def end(self) -> None:
         """Deliver what is left, then end; nobody waits."""
@@ -108,13 +109,11 @@ class Link(threading.Thread):
 
     def run(self) -> None:
         """Connect, converse, wait, and again, until closed or replaced."""
-        wait_s = BACKOFF_S[0]
         socket: ClientConnection | None = None
         while not self._done():
             try:
                 with self._connect() as socket:
                     self._greet(socket)
-                    wait_s = BACKOFF_S[0]
                     self._converse(socket)
             except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed, RefusedError) as error:
                 self._complain(error)
@@ -124,8 +123,10 @@ class Link(threading.Thread):
                 self._retire()
                 return
             self._outbox.rewind()
-            self._wait(wait_s * random.uniform(0.75, 1.25))  # so that a hundred trainers do not return in one instant
-            wait_s = min(2 * wait_s, BACKOFF_S[1])
+            self._wait(
+                self._backoff_s * random.uniform(0.75, 1.25)
+            )  # a hundred trainers shall not return in one instant
+            self._backoff_s = min(2 * self._backoff_s, BACKOFF_S[1])
 
     def _retire(self) -> None:
         """Let the run to the process that has taken it over; coming back, each would take it from the other for ever.
@@ -164,14 +165,19 @@ class Link(threading.Thread):
         self._complaint = ""
 
     def _converse(self, socket: ClientConnection) -> None:
+        began = time.monotonic()
         while not self._done():
             next_batch = time.monotonic() + BATCH_INTERVAL_S
+            if next_batch - began > BACKOFF_S[1]:
+                self._backoff_s = BACKOFF_S[0]
             self._send(socket)
             while (left_s := next_batch - time.monotonic()) > 0 and not self._done():
                 try:
                     self._take(_message(socket.recv(timeout=left_s)))
                 except TimeoutError:
                     break
+        self._layers = self._collect() or self._layers  # those that came with the end
+        self._send_layers(socket)
 
     def _send(self, socket: ClientConnection) -> None:
         """Send what is new, unless the server is behind: pings and answers would have to queue with what it gets."""
@@ -181,6 +187,9 @@ class Link(threading.Thread):
             return
         for text in islice(self._outbox.unsent(), FRAMES_AT_ONCE):
             socket.send(text)
+        self._send_layers(socket)
+
+    def _send_layers(self, socket: ClientConnection) -> None:
         if self._layers is not None:
             socket.send(encode(self._layers))
             self._layers = None
@@ -189,6 +198,7 @@ class Link(threading.Thread):
         match message["type"]:
             case "ack":
                 self._outbox.acknowledge(message["seq"], message["n"])
+                self._backoff_s = BACKOFF_S[0]  # not at a welcome: a server without room greets, and sends away
             case "control" | "command":
                 self._receive(message)
             case "error":

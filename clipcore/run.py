@@ -20,7 +20,7 @@ import time
 import traceback
 import uuid
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType, UnionType
 from typing import Any, Literal, Self, get_args
@@ -33,7 +33,7 @@ from clipcore.clipper import Clipper
 from clipcore.gate import Gate
 from clipcore.link import Link, header_token
 from clipcore.outbox import Outbox
-from clipcore.recorder import MetricError, Recorder
+from clipcore.recorder import MetricError, Record, Recorder
 from clipcore.settings import Update
 from clipcore.stats import COLUMNS, ClipStats
 from clipcore.wire import (
@@ -145,6 +145,7 @@ class Run:
         self._clipper: Callable[[], Clipper | None] = weakref.ref(clipper)
         self._let_go_at = math.inf  # monotonic s
         self._left: tuple[End, str] | None = None
+        self._every = clipper.exponents
         self._name = name[:MAX_NAME]
         self._said: set[str] = set()
         self._config = self._fitting("config", {str(key): value for key, value in config.items()})
@@ -158,6 +159,8 @@ class Run:
         self._known_metrics: set[str] = set()
         self._step = 0
         self._layers_due = 0.0
+        self._last: ClipStats | None = None  # of which no layers were recorded
+        self._last_layers: dict[str, Any] | None = None  # to be sent when the run has ended
         self._unended = threading.Lock()  # taken by whoever ends the run
         self._over = ""  # since when nothing is recorded any more
         self._link = Link(url, token, self._outbox, hello=self._hello, collect=self._collect, receive=self._receive)
@@ -229,7 +232,12 @@ class Run:
         state = state or ("stopped" if self._gate.stopping else "finished")
         self._gate.open()
         with self._collecting:
-            self._outbox.add_rows(self._recorder.flush(timeout_s))
+            records = self._recorder.flush(timeout_s)
+            self._outbox.add_rows(records)
+            if self._last is not None:  # how the layers ended, whether or not they were due
+                self._recorder.push(self._last, {}, layers=True)
+                records += self._recorder.flush(timeout_s)
+            self._last_layers = self._newest_layers(records)
         self._announcements.end()
         self._outbox.add_note("finish", time=time.time(), state=state, reason=reason[-MAX_TEXT:])
         self._link.end()
@@ -291,6 +299,7 @@ class Run:
         with_layers = now >= self._layers_due or stats.exponents is not None  # the two travel in one message
         if with_layers:
             self._layers_due = now + LAYERS_INTERVAL_S
+        self._last = None if with_layers else stats
         try:
             self._recorder.push(stats, metrics, layers=with_layers)
         except MetricError as error:
@@ -342,6 +351,7 @@ class Run:
 
     def _collect(self) -> dict[str, Any] | None:
         with self._collecting:
+            last, self._last_layers = self._last_layers, None
             records = self._recorder.take()
             self._outbox.add_rows(records)
         self._announcements.announce()
@@ -349,9 +359,13 @@ class Run:
             self._let_go_at = min(self._let_go_at, time.monotonic())
             if time.monotonic() - self._let_go_at >= LET_GO_S:
                 self._end("since its Clipper is gone", *(self._left or LET_GO), EXIT_TIMEOUT_S)
-            return None
+            return last
+        self._every = clipper.exponents
+        return last or self._newest_layers(records)
+
+    def _newest_layers(self, records: Sequence[Record]) -> dict[str, Any] | None:
         newest = next((record for record in reversed(records) if record.layers is not None), None)
-        return newest and layers_message(newest, clipper.exponents)
+        return newest and layers_message(newest, self._every)
 
     def _receive(self, message: dict[str, Any]) -> None:
         try:

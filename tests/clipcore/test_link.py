@@ -100,3 +100,29 @@ def test_rows_gather_in_a_fuller_frame_while_the_server_is_behind(monkeypatch):
     rows = [len(message["columns"]["step"]) for message in messages if message["type"] == "steps"]
     assert rows[:-1] == [1] * FRAMES_IN_FLIGHT
     assert rows[-1] >= 200 - FRAMES_IN_FLIGHT
+
+
+def test_a_server_that_greets_and_sends_away_is_left_alone_for_longer_and_longer(monkeypatch):
+    """Such as one whose disk is full: only what it acknowledges shows that it can be of use again."""
+    waits, outbox = [], Outbox()
+    outbox.add_note("event")
+
+    def greet(socket):
+        socket.recv()
+        socket.send(json.dumps({"type": "welcome", "acked": 0, "n": 0}))
+        if len(waits) < 4:
+            return
+        socket.recv()
+        socket.send(json.dumps({"type": "ack", "seq": 0, "n": 1}))
+        for _ in socket:
+            pass
+
+    monkeypatch.setattr(Link, "_wait", lambda link, _: waits.append(link._backoff_s))
+    with serve(greet, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/ws/train"
+        link = Link(url, None, outbox, hello=lambda: {"type": "hello"}, collect=lambda: None, receive=lambda _: None)
+        link.start()
+        assert link.close(10.0)
+        server.shutdown()
+    assert waits == [0.25, 0.5, 1.0, 2.0, 0.25]

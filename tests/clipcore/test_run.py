@@ -196,6 +196,16 @@ def test_per_layer_numbers_come_at_a_lower_rate(server, trainer):
     assert layers["coef"] == [pytest.approx(0.5, rel=1e-5)]
 
 
+def test_how_the_layers_ended_is_recorded(server, trainer):
+    """The last step's per-layer numbers come with the end, however short the run was."""
+    for norm in (2.0, 4.0, 8.0):
+        trainer.step(norm)
+    trainer.run.finish()
+    layers = server.wait_for("layers")[-1]
+    assert (layers["step"], layers["norm"]) == (3, [pytest.approx(8.0)])
+    assert [row["norm"] for _, row in server.rows()] == [2.0, 4.0, 8.0]
+
+
 def test_exponents_always_travel(server, trainer):
     """A step that counted exponents is sent with its layers, whatever the clocks of the two say."""
     trainer.step()
