@@ -130,8 +130,6 @@ class Columns(BaseModel):
 
     @model_validator(mode="after")
     def _rectangular(self) -> Self:
-        if len(self.metrics) > MAX_METRICS:
-            raise ValueError(f"{len(self.metrics)} metrics in one batch; at most {MAX_METRICS} are allowed")
         if taken := sorted(self.metrics.keys() & set(RESERVED_COLUMNS)):
             raise ValueError(f"a metric may not be called {taken[0]!r}: that is a column of every row already")
         columns: dict[str, Sequence[object]] = {"time": self.time, "mode": self.mode, **self.metrics}
@@ -185,6 +183,8 @@ class Steps(Message):
 
     @model_validator(mode="after")
     def _countable(self) -> Self:
+        if (metrics := len(self.columns.metrics)) > MAX_METRICS:
+            raise ValueError(f"{metrics} metrics in one batch; at most {MAX_METRICS} are allowed")
         if (last := self.seq + len(self.columns) - 1) > MAX_COUNT:
             raise ValueError(f"the last row's seq must be at most {MAX_COUNT}, got {last}")
         return self

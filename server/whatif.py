@@ -22,6 +22,14 @@ _MOST_DECADES = log10(float_info.max)
 POINTS = 1000
 MOST_BINS = 60
 BINS_PER_DECADE = (100, 50, 20, 10, 5, 2, 1)
+#: The share that each quantile is to clip, and what that means.
+_QUANTILES = {
+    "p50": (0.5, ", not only the spikes"),
+    "p90": (0.1, ", ordinary ones are not"),
+    "p99": (0.01, ": a safety net"),
+}
+#: What lies beyond the knee is a tail: no more than so large a share of the steps.
+MOST_TAIL = 0.2
 #: How far the curve must sag below a straight line before there is a knee to speak of.
 LEAST_SAG = 0.1
 
@@ -135,18 +143,26 @@ def suggestions(ordered: Sequence[float]) -> list[Suggestion]:
     """Thresholds worth trying, from the hardest to the gentlest."""
     if not ordered or ordered[-1] <= 0:
         return []
-    found = [
-        ("p50", quantile(ordered, 0.5), "half of the steps are clipped, not only the spikes"),
-        ("p90", quantile(ordered, 0.9), "one step in ten is clipped, ordinary steps are not"),
-        ("p99", quantile(ordered, 0.99), "one step in a hundred is clipped: a safety net"),
+    found = [(name, quantile(ordered, 1 - share)) for name, (share, _) in _QUANTILES.items()]
+    if (bend := knee(ordered)) is not None and _share_above(ordered, bend) <= MOST_TAIL:
+        found.append(("knee", bend))
+    shares = [
+        (name, threshold, _share_above(ordered, threshold)) for name, threshold in sorted(found, key=itemgetter(1))
     ]
-    if (bend := knee(ordered)) is not None:
-        found.append(("knee", bend, "here the tail begins: beyond it are the spikes"))
     return [
-        Suggestion(name, threshold, _share_above(ordered, threshold), sentence)
-        for name, threshold, sentence in sorted(found, key=itemgetter(1))
+        Suggestion(name, threshold, clipped, _sentence(name, clipped))
+        for name, threshold, clipped in shares
         if threshold > 0
     ]
+
+
+def _sentence(name: str, clipped: float) -> str:
+    """What the threshold really does, and what that means where it does what it is called after."""
+    words = f"{100 * clipped:.3g} % of the steps are clipped"
+    if name == "knee":
+        return f"{words}: here the tail begins, beyond it are the spikes"
+    share, meaning = _QUANTILES[name]
+    return words + meaning if share / 2 <= clipped <= 2 * share else words
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:

@@ -26,7 +26,7 @@ def test_a_suggestion_explains_itself_and_one_click_applies_it(make_server, open
         "(text) => document.querySelector('#suggestions').innerText.includes(text)", arg=f"{suggested:.3g}"
     )
     button.hover()
-    assert "one step in ten" in page.locator("#whatif-detail").inner_text()
+    assert "of the steps are clipped" in page.locator("#whatif-detail").inner_text()
     button.click()
     page.get_by_test_id("train-step").click()
     page.get_by_text(re.compile("applied at step")).first.wait_for(timeout=10_000)

@@ -53,6 +53,15 @@ def test_a_snapshot_is_the_run_as_it_is(site, trainer):
     assert [run["id"] for run in snapshot["runs"]] == ["r1"]
 
 
+def test_a_run_has_more_metrics_than_one_batch(site, trainer):
+    """What bounds a batch bounds neither a snapshot nor a series: a run may log other metrics later."""
+    for batch in range(4):
+        metrics = {f"m{batch}_{i}": [float(i)] for i in range(60)}
+        trainer.commit(steps(batch + 1, batch + 1, **metrics))
+    assert len(site.viewer().subscribe("r1")["rows"]) > 240
+    assert len(site.http.get("/api/runs/r1/series?metrics=*").json()["columns"]) > 240
+
+
 def test_columns_without_a_value_are_left_out(site, trainer):
     """A metric that no row of a message has does not travel."""
     trainer.commit(steps(1, 2))

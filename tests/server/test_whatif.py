@@ -127,3 +127,34 @@ def test_suggestions_clip_the_share_they_name():
     thresholds = [one.threshold for one in suggestions(ordered)]
     assert thresholds == sorted(thresholds)
     assert all(one.sentence for one in found.values())
+
+
+@pytest.mark.parametrize(
+    ("norms", "said"),
+    [
+        (
+            [1 + i / 1000 for i in range(1000)],
+            {
+                "p50": "50 % of the steps are clipped, not only the spikes",
+                "p90": "10 % of the steps are clipped, ordinary ones are not",
+                "p99": "1 % of the steps are clipped: a safety net",
+            },
+        ),
+        ([2.0] * 500, dict.fromkeys(("p50", "p90", "p99"), "0 % of the steps are clipped")),
+        (
+            [1.0, 2.0],
+            {"p50": "50 % of the steps are clipped, not only the spikes"}
+            | dict.fromkeys(("p90", "p99"), "50 % of the steps are clipped"),
+        ),
+        (
+            [1.9e-44] * 100 + [3.9e-44] * 100 + [5.8e-44] * 100,
+            dict.fromkeys(("p90", "p99"), "0 % of the steps are clipped")
+            | {"p50": "33.3 % of the steps are clipped, not only the spikes"},
+        ),
+    ],
+    ids=["spread", "alike", "two", "three values"],
+)
+def test_a_suggestion_says_what_it_does(norms, said):
+    """The share is the one it clips; what a threshold is called after is only told where it does that."""
+    assert {one.name: one.sentence for one in suggestions(sorted(norms)) if one.name != "knee"} == said
+    assert all(one.clipped <= 0.2 for one in suggestions(sorted(norms)) if one.name == "knee")
