@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import IO, Any
 
 import click
@@ -22,7 +22,12 @@ from server.writer import StoreError
 FORMATS = ("csv", "jsonl", "parquet", "changes")
 
 _url = click.option(
-    "--url", envvar=f"{PREFIX}URL", default="http://127.0.0.1:8420", show_default=True, help="the server"
+    "--url",
+    envvar=f"{PREFIX}URL",
+    default="http://127.0.0.1:8420",
+    show_default=True,
+    show_envvar=True,
+    help="the server",
 )
 _token = click.option("--token", envvar=f"{PREFIX}TOKEN", help="the server's token, if it asks for one")
 _json = click.option("--json", "as_json", is_flag=True, help="print JSON")
@@ -39,6 +44,7 @@ class _Command(click.Group):
 
 
 @click.group(cls=_Command)
+@click.version_option(package_name="clipcore", prog_name="clipcore")
 def main() -> None:
     """Watch what gradient clipping does to a training run, live, and turn the knob while it runs."""
 
@@ -156,12 +162,14 @@ def lab(
     """
     tried = [_trial(trial) for trial in trials]
     width = max(map(len, trials))
-    if not as_json:
-        click.echo(f"{'':{width}}  run           state     {'steps':>7}  {'loss':>8}  clipped  mean coef  non-finite")
     results: list[Result] = []
     try:
         for trial, result in zip(trials, compare(Client(url, token), workload, _pairs(options), tried), strict=True):
             results.append(result)
+            if not as_json and len(results) == 1:  # what is refused has no table
+                click.echo(
+                    f"{'':{width}}  run           state     {'steps':>7}  {'loss':>8}  clipped  mean coef  non-finite"
+                )
             if not as_json:
                 click.echo(f"{trial:{width}}  {_result_line(result)}")
     finally:  # what is done is not lost when the rest fails or is interrupted
@@ -224,12 +232,15 @@ def _pairs(texts: Sequence[str]) -> dict[str, Any]:
     pairs = [text.partition("=") for text in texts]
     if bad := [text for text, (_, equals, _) in zip(texts, pairs, strict=True) if not equals]:
         raise click.BadParameter(f"expected KEY=VALUE, got {bad[0]!r}")
+    keys = [key for key, _, _ in pairs]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise click.BadParameter(f"{twice[0]} is given more than once: {', '.join(texts)}")
     return {key: _value(text) for key, _, text in pairs}
 
 
 def _value(text: str) -> Any:
-    """What the text means as JSON, else the text itself: 0.5 is a number, norm is text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    """What the text means as JSON or as a number, else the text itself: .5 and inf are numbers, norm is text."""
+    for read in (json.loads, float):
+        with suppress(ValueError):
+            return read(text)
+    return text

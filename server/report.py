@@ -6,7 +6,7 @@ names of the style sheet's custom properties, such as "--before", and become col
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -20,6 +20,7 @@ from server.store import Series
 CHARACTER_PX = 6.5
 CHART_PX = 800
 #: Lines that leave a chart readable.
+FEW_STEPS = 8
 FEW_CHANGES = 100
 
 METRICS = ("norm", "clipped_norm", "threshold", "coef", "clamped", "loss")
@@ -60,11 +61,14 @@ def figures(rows: Rows, log: Sequence[LogEntry]) -> dict[str, Figure]:
     """Charts by their title; without those of what was never logged, and of clamped elements where there were none."""
     values = {name: rows.metrics.get(name, [None] * len(rows)) for name in METRICS}
     marks = [entry for entry in log if entry.kind == "applied" and entry.data.get("changes")]
+    zero = _place_of_zero(value for name in ("norm", "clipped_norm", "threshold") for value in values[name])
     charts = {
         ("Gradient norm", "norm"): [
-            _line(rows, values["norm"], "before", width=1, color="--before"),
-            _line(rows, values["clipped_norm"], "after", width=2, color="--after"),
-            _line(rows, values["threshold"], "threshold", width=1.5, color="--threshold", dash="6px,4px", shape="hv"),
+            _line(rows, values["norm"], "before", zero, width=1, color="--before"),
+            _line(rows, values["clipped_norm"], "after", zero, width=2, color="--after"),
+            _line(
+                rows, values["threshold"], "threshold", zero, width=1.5, color="--threshold", dash="6px,4px", shape="hv"
+            ),
             *([_labels(rows, marks)] if marks else []),
         ],
         ("Clip coefficient", "coef"): [_line(rows, values["coef"], "coefficient", width=1.25, color="--coef")],
@@ -74,22 +78,35 @@ def figures(rows: Rows, log: Sequence[LogEntry]) -> dict[str, Figure]:
     return {
         title: {
             "data": [*lines, _crosses(rows, values[metric])],
-            "layout": _layout(marks, log_axis=metric == "norm"),
+            "layout": _layout(rows, marks, log_axis=metric == "norm"),
         }
         for (title, metric), lines in charts.items()
         if any(value is not None and (value or metric != "clamped") for value in values[metric])
     }
 
 
-def _line(rows: Rows, values: Sequence[Number], name: str, **line: Any) -> dict[str, Any]:
-    """A line through the rows that logged the metric, with a gap where its value is no number to draw."""
+def _place_of_zero(values: Iterable[Number]) -> float:
+    """Where a logarithmic axis shows zeros: half a decade below the least positive value, as the page does."""
+    return min((value for value in values if value is not None and 0 < value < math.inf), default=1.0) / math.sqrt(10)
+
+
+def _line(rows: Rows, values: Sequence[Number], name: str, zero: float = 0.0, **line: Any) -> dict[str, Any]:
+    """A line through the rows that logged the metric.
+
+    It has a gap where its value is no number to draw, and where the training went back to an earlier step.
+    """
     logged = [(step, value) for step, value in zip(rows.step, values, strict=True) if value is not None]
+    drawn: list[tuple[int, Number]] = []
+    for step, value in logged:
+        if drawn and step < drawn[-1][0]:
+            drawn.append((step, None))
+        drawn.append((step, (value or zero) if math.isfinite(value) else None))
     return {
         "type": "scatter",
         "mode": "lines" if len(logged) > 1 else "markers",
         "name": name,
-        "x": [step for step, _ in logged],
-        "y": [value if math.isfinite(value) else None for _, value in logged],
+        "x": [step for step, _ in drawn],
+        "y": [value for _, value in drawn],
         "line": line,
         "marker": {"color": line["color"], "size": 5},
     }
@@ -155,12 +172,13 @@ def _change_lines(marks: Sequence[LogEntry]) -> dict[str, Any]:
     }
 
 
-def _layout(marks: Sequence[LogEntry], *, log_axis: bool) -> dict[str, Any]:
+def _layout(rows: Rows, marks: Sequence[LogEntry], *, log_axis: bool) -> dict[str, Any]:
     axis = {"gridcolor": "--hairline", "linecolor": "--hairline", "zeroline": False}
     scale = {"type": "log", "nticks": 8, "exponentformat": "power"} if log_axis else {"type": "linear"}
+    few = max(rows.step) - min(rows.step) < FEW_STEPS  # between which Plotly would put ticks
     return {
         "shapes": [_change_lines(marks)] if marks else [],
-        "xaxis": axis | {"title": {"text": "step"}, "tickformat": ",d"},
+        "xaxis": axis | {"title": {"text": "step"}, "tickformat": ",d"} | ({"dtick": 1} if few else {}),
         "yaxis": axis | scale,
         "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
         "hovermode": "x unified",

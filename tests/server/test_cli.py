@@ -2,16 +2,18 @@
 
 import csv
 import json
+import math
 import signal
 import threading
 import time
 from contextlib import closing
+from importlib.metadata import version
 
 import pytest
 from click.testing import CliRunner
 from websockets.exceptions import ConnectionClosed
 
-from server.cli import _result_line, main
+from server.cli import _pairs, _result_line, main
 from server.lab import Result
 from tests.server.site import TrainerWire, steps, until
 
@@ -68,6 +70,40 @@ def test_a_report_is_a_file_of_the_runs_name(cli, shared, monkeypatch, tmp_path)
     assert cli(shared, "report", "nope")[0] == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.html", "r1.html"]
     assert (tmp_path / "mine.html").read_bytes() == (tmp_path / "r1.html").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1),
+        (".5", 0.5),
+        ("1e-3", 1e-3),
+        ("inf", math.inf),
+        ("Infinity", math.inf),
+        ("norm", "norm"),
+        ("true", True),
+    ],
+)
+def test_a_value_is_what_it_looks_like(text, value):
+    """A number as Python or JSON writes it is one; what is neither is text."""
+    assert _pairs([f"key={text}"]) == {"key": value}
+
+
+def test_a_key_that_is_given_twice_is_refused(cli, shared):
+    """Neither value is taken silently."""
+    code, _, error = cli(shared, "control", "r1", "max_norm=1", "max_norm=2")
+    assert code == 2
+    assert "max_norm is given more than once: max_norm=1, max_norm=2" in error
+
+
+def test_what_no_trial_passes_prints_no_table(cli, shared):
+    """A refusal is one line, not the heading of results that never come."""
+    assert cli(shared, "lab", "rnn", "max_norm=-1") == (1, "", "Error: max_norm must be >= 0, got -1\n")
+
+
+def test_the_version_is_the_packages(cli, shared):
+    """As pip knows it."""
+    assert cli(shared, "--version")[:2] == (0, f"clipcore, version {version('clipcore')}\n")
 
 
 @pytest.mark.parametrize(

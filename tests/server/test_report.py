@@ -24,10 +24,8 @@ def run_info(**fields):
 
 def series(count=3, exact=True, **metrics):
     seqs = list(range(1, count + 1))
-    columns = {"norm": [float(seq) for seq in seqs], **metrics}
-    return Series(
-        make_rows({"seq": seqs, "step": seqs, "time": [0.0] * count, "mode": ["norm"] * count, **columns}), exact
-    )
+    columns = {"step": seqs, "norm": [float(seq) for seq in seqs], **metrics}
+    return Series(make_rows({"seq": seqs, "time": [0.0] * count, "mode": ["norm"] * count, **columns}), exact)
 
 
 def applied(step, **changes):
@@ -54,6 +52,26 @@ def test_a_line_joins_what_was_logged():
     assert (line["x"], line["y"], line["mode"]) == ([2, 4, 6], [3.0, None, 1.0], "lines")
     page = report(run_info(), series(3, loss=[None, 3.0, None]), [], web())
     assert figures_of(page)["Loss"]["data"][0]["mode"] == "markers"
+
+
+def test_a_line_is_broken_where_the_training_went_back():
+    """It has a gap between the last step and the earlier one that follows."""
+    rolled = series(count=5, step=[1, 2, 3, 2, 3])
+    before = figures_of(report(run_info(), rolled, [], web()))["Gradient norm"]["data"][0]
+    assert (before["x"], before["y"]) == ([1, 2, 3, 2, 2, 3], [1.0, 2.0, 3.0, None, 4.0, 5.0])
+
+
+def test_zeros_are_seen_on_the_logarithmic_axis():
+    """They lie half a decade below the least positive norm."""
+    page = report(run_info(), series(norm=[0.0, 1.0, 10.0]), [], web())
+    assert figures_of(page)["Gradient norm"]["data"][0]["y"] == [pytest.approx(10**-0.5), 1.0, 10.0]
+
+
+@pytest.mark.parametrize(("count", "ticks"), [(1, 1), (8, 1), (100, None)])
+def test_steps_are_ticked_at_whole_numbers(count, ticks):
+    """Between few steps Plotly would put ticks."""
+    page = report(run_info(), series(count=count), [], web())
+    assert figures_of(page)["Gradient norm"]["layout"]["xaxis"].get("dtick") == ticks
 
 
 def test_what_is_not_finite_is_a_cross():
