@@ -71,6 +71,19 @@ class Clipper:
         (1.0, 2)
     """
 
+    # No others: what is assigned to clipper.max_norm would change nothing.
+    __slots__ = (
+        "__weakref__",
+        "_captured",
+        "_controls",
+        "_exponents",
+        "_model",
+        "_notices",
+        "_rule",
+        "_skipper",
+        "_step",
+    )
+
     def __init__(
         self,
         parameters: Parameters,

@@ -6,9 +6,11 @@ and stand for their values. Whatever a kernel could trip over is refused here, w
 
 import operator
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch._C import _functorch as functorch
 
 from clipcore.distributed import Shards, as_dtensor, whole_sum
 from clipcore.gradients import Gradients, Group
@@ -39,6 +41,7 @@ def collect_tensors(tensors: Sequence[Tensor]) -> Gradients | None:
     """The same over tensors that are themselves to be measured, and are not changed."""
     if (measured := _at_once(tensors, gradients=False)) is not None:
         return measured
+    tensors = [tensor if (whole := as_dtensor(tensor)) is None else whole_sum(whole) for tensor in tensors]
     found = [_readable(tensor, f"tensor {_number(position)}") for position, tensor in enumerate(tensors)]
     return _distinct(tensors, found, range(len(tensors)), len(tensors))
 
@@ -72,6 +75,12 @@ def _require_tensors(argument: str, values: Sequence[object]) -> None:
     for value in values:
         if not isinstance(value, Tensor):
             raise TypeError(f"{argument} must be tensors, got {value!r:.100}")
+    tensors = cast("Sequence[Tensor]", values)
+    if functorch.peek_interpreter_stack() is not None and any(map(functorch.is_functorch_wrapped_tensor, tensors)):
+        raise TypeError(
+            f"{argument} are inside of torch.func.vmap, grad or jvp, where they have no memory: return the gradients, "
+            "and clip or measure them outside"
+        )
 
 
 def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> Gradients | None:

@@ -15,10 +15,12 @@ from clipcore.collect import collect, collect_tensors
 from clipcore.distributed import as_dtensor
 from clipcore.gradients import Gradients, combine
 from clipcore.model import listed
+from clipcore.untraced import untraced
 
 Tensors = Tensor | Iterable[Tensor]
 
 
+@untraced
 @torch.no_grad()
 def clip_grad_norm_(
     parameters: Tensors,
@@ -72,6 +74,7 @@ def clip_grad_norm_(
     return total.to(gradients.dtype)
 
 
+@untraced
 @torch.no_grad()
 def clip_grad_value_(
     parameters: Tensors,
@@ -110,6 +113,7 @@ def clip_grad_value_(
     return gradients.clamp_(limit).count.sum()
 
 
+@untraced
 @torch.no_grad()
 def get_total_norm(
     tensors: Tensors,
@@ -146,6 +150,7 @@ def get_total_norm(
     return total.to(gradients.dtype)
 
 
+@untraced
 @torch.no_grad()
 def clip_grads_with_norm_(
     parameters: Tensors,

@@ -103,6 +103,8 @@ def connect(
     _require("clipper", clipper, Clipper, "a clipcore.Clipper")
     _require("name", name, str | Path | None, "a string")
     _require("url", url, str | None, "a string")
+    if token is not None and not isinstance(token, str):
+        raise TypeError(f"token must be a string, got {type(token).__name__}")  # which does not show it
     run = Run(
         clipper,
         name=str(name or Path(sys.argv[0]).stem or "python"),

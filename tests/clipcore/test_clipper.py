@@ -444,3 +444,11 @@ def test_a_group_that_is_none_is_refused():
     """Naming it."""
     with pytest.raises(TypeError, match=r"group must be a torch.distributed.ProcessGroup .*, got 'g'"):
         Clipper([nn.Parameter(torch.ones(1))], group="g")
+
+
+@pytest.mark.parametrize("name", ["max_norm", "mode", "nonfinite", "optimizer"])
+def test_a_setting_cannot_be_assigned(name):
+    """It would change nothing: `update` does."""
+    clipper = Clipper([nn.Parameter(torch.zeros(1))])
+    with pytest.raises(AttributeError, match=name):
+        setattr(clipper, name, 5)

@@ -114,6 +114,7 @@ def check_tensor_parallel(mesh):
         parameters.append(nn.Parameter(zeros))
         parameters[-1].grad = gradient
     expected = math.sqrt(1 + 1 + 9) * full.norm().item()
+    assert same_everywhere(clipcore.get_total_norm(gradients).item()) == pytest.approx(expected, rel=1e-6)
     norm = clipcore.clip_grad_norm_(parameters, 1.0)
     assert same_everywhere(norm.item()) == pytest.approx(expected, rel=1e-6)
     for parameter, factor in zip(parameters, [1, 1, 3], strict=True):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from clipcore import Clipper
+from clipcore import Clipper, clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 
 
 @pytest.fixture
@@ -56,6 +56,43 @@ def test_compiled_sync_params_puts_patches_into_force(compiled):
         update = clipper.update(max_norm=bound)
         sync()
         assert (clipper._rule.values["max_norm"], update.step) == (bound, 2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_drop_ins_work_in_a_compiled_step(compiled):
+    """With the bound of each call, and without a word of Dynamo's about what is inside them."""
+    parameter = nn.Parameter(torch.zeros(4))
+
+    def step(bound):
+        norm = clip_grad_norm_([parameter], bound)
+        clip_grads_with_norm_([parameter], bound / 2, norm)
+        total = get_total_norm([parameter.grad])
+        clip_grad_value_([parameter], bound / 8)
+        return norm, total
+
+    compiled_step = compiled(step)
+    for bound in (1.0, 0.5, 0.25):
+        outcomes = []
+        for each in (step, compiled_step):
+            parameter.grad = torch.tensor([3.0, 4.0, 0.0, 0.0])
+            outcomes.append([*each(bound), parameter.grad])
+        assert all(map(torch.equal, *outcomes))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.parametrize(
+    "inside",
+    [
+        lambda measure: torch.func.vmap(measure)(torch.ones(2, 4)),
+        lambda measure: torch.func.grad(measure)(torch.ones(4)),
+        lambda measure: torch.func.jvp(measure, (torch.ones(4),), (torch.ones(4),)),
+    ],
+    ids=["vmap", "grad", "jvp"],
+)
+def test_what_functorch_wraps_is_refused_with_the_way_out(inside):
+    """A transformed function's tensors have no memory that could be read."""
+    with pytest.raises(TypeError, match=r"tensors are inside of torch.func.vmap, grad or jvp.* outside"):
+        inside(lambda gradient: get_total_norm([gradient]))
 
 
 def test_clipping_does_not_load_the_compiler():
