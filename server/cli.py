@@ -1,6 +1,8 @@
 """The `clipcore` command's subcommands."""
 
 import json
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -14,10 +16,12 @@ from server.changes import ChangeLog
 from server.client import Client, RequestError
 from server.lab import LAST_STEPS, Comparison, Result, compare
 from server.serving import ListenError, Server, listen, tune_garbage_collector
-from server.settings import PREFIX, Settings
+from server.settings import PREFIX, Settings, unknown_variables
 from server.store import Store
 from server.wording import first_error_line, printable
 from server.writer import StoreError
+
+log = logging.getLogger("clipcore.server")
 
 FORMATS = ("csv", "jsonl", "parquet", "changes")
 
@@ -56,6 +60,8 @@ def serve(host: str | None, port: int | None) -> None:
     """Start the server and its page."""
     settings = _settings(host=host, port=port)
     logs.configure(settings.log_level, settings.log_format)
+    for name, meant in unknown_variables(os.environ).items():
+        log.warning("%s is no setting of clipcore%s", name, f"; was {meant} meant?" if meant else "")
     with closing(listen(settings)) as listener:
         from server.app import create_app  # it imports torch, which the other commands need not wait for
 

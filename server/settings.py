@@ -1,6 +1,8 @@
 """The server's settings: environment variables `CLIPCORE_<NAME>`, each with a default and one line of help."""
 
 import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -12,6 +14,8 @@ from server.bearer import header_token
 from server.guard import Authority
 
 PREFIX = "CLIPCORE_"
+#: What trainers and the engine read, beside the token.
+TRAINERS_OWN = ("URL", "RUN_ID", "KERNELS")
 
 
 def is_loopback(host: str) -> bool:
@@ -141,6 +145,17 @@ class Settings(BaseSettings):
             (f"{PREFIX}{name.upper()}", _written(field.default), field.description or "")
             for name, field in cls.model_fields.items()
         ]
+
+
+def unknown_variables(environment: Iterable[str]) -> dict[str, str]:
+    """Variables with our prefix that nobody reads, and the setting that each is most like; "" when it is like none."""
+    known = [*map(str.upper, Settings.model_fields), *TRAINERS_OWN]
+    ours = sorted(name.removeprefix(PREFIX) for name in environment if name.startswith(PREFIX))
+    return {
+        f"{PREFIX}{name}": f"{PREFIX}{near[0]}" if (near := get_close_matches(name, known, n=1)) else ""
+        for name in ours
+        if name not in known
+    }
 
 
 def _written(default: object) -> str:

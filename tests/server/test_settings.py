@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from server.settings import Settings, is_loopback
+from server.settings import Settings, is_loopback, unknown_variables
 
 
 def test_the_default_lets_in_only_this_machine():
@@ -130,3 +130,9 @@ def test_what_starts_by_itself_must_be_allowed_to_start():
     assert Settings(max_workers=0).max_workers == 0
     with pytest.raises(ValidationError, match="CLIPCORE_MAX_WORKERS=0"):
         Settings(max_workers=0, autostart="rnn")
+
+
+def test_a_misspelt_variable_is_found_with_what_was_meant():
+    """Such as the token's, without which the server is open; what trainers read is no mistake."""
+    environment = ["CLIPCORE_TOKN", "CLIPCORE_XYZZY", "CLIPCORE_TOKEN", "CLIPCORE_RUN_ID", "CLIPCORE_KERNELS", "PATH"]
+    assert unknown_variables(environment) == {"CLIPCORE_TOKN": "CLIPCORE_TOKEN", "CLIPCORE_XYZZY": ""}
