@@ -1,6 +1,7 @@
 /* The extension module clipcore.kernels._cpu: the passes for Python, without the GIL. */
 
 #include "cpu_tensors.h"
+#include "cpu_torch.h"
 
 #include <math.h>
 

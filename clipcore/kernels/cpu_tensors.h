@@ -1,4 +1,4 @@
-/* Python's side of torch: where tensors keep their elements, and which gradients parameters have. */
+/* Tensors, or the gradients of parameters, and where the elements of each are. */
 
 #ifndef CLIPCORE_CPU_TENSORS_H
 #define CLIPCORE_CPU_TENSORS_H
@@ -22,14 +22,7 @@ extern PyTypeObject TensorsType;
 /* A new reference: to the object itself if it is Tensors already, else to one made of any sequence of tensors. */
 Tensors *as_tensors(PyObject *sequence);
 
-/* Points at the memory of a float64 tensor of exactly `numel` elements; or sets an error and returns false. */
-bool doubles(PyObject *tensor, int64_t numel, double **data);
-
-/* The same for n elements, *step = 1, or for one that stands for all of them, *step = 0. */
-bool doubles_of_each(PyObject *tensor, int64_t n, double **data, int64_t *step);
-
-PyObject *py_bind(PyObject *module, PyObject *args);
 PyObject *py_gather(PyObject *module, PyObject *args);
-extern const char bind_doc[], gather_doc[];
+extern const char gather_doc[];
 
 #endif
