@@ -1,5 +1,5 @@
 /* The CPU kernels without Python: cpu_runs.c has the arithmetic on one run of memory, cpu_passes.c the same over many
-   tensors and threads. (cpu_tensors.c finds out where Python's tensors are, and cpu.c is the module.) */
+   tensors and threads. (cpu_torch.c finds out where Python's tensors are, and cpu.c is the module.) */
 
 #ifndef CLIPCORE_CPU_H
 #define CLIPCORE_CPU_H

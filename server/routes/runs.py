@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
 from pydantic import JsonValue
@@ -32,6 +32,8 @@ router = APIRouter(prefix="/api/runs", route_class=WireRoute)
 
 #: A request is answered "pending" after so long; a paused training obeys when it goes on.
 ANSWER_TIMEOUT_S = 5.0
+#: A paused training has no step that could obey, but still rejects.
+PAUSED_ANSWER_TIMEOUT_S = 0.5
 MAX_POINTS = 100_000
 #: A replay takes about 0.1 ms a step.
 REPLAYED_STEPS = 10_000
@@ -81,6 +83,12 @@ class Events(Reply):
     events: list[LogEntry]
 
 
+class Mistake(Reply):
+    """Why a request was refused."""
+
+    detail: str
+
+
 class RequestReply(Reply):
     """How a request to the trainer stands; `step` is the first step that obeyed."""
 
@@ -88,6 +96,16 @@ class RequestReply(Reply):
     status: Literal["applied", "pending"]
     step: int | None = None
     config: dict[str, JsonValue] | None = None
+
+
+#: How a request to the trainer may end beside 200 and 422, the trainer's own refusal among the latter.
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    202: {"model": RequestReply, "description": "Pending: the training is paused, or has not answered within 5 s"},
+    401: {"model": Mistake, "description": "This server's token is needed"},
+    403: {"model": Mistake, "description": "This server only shows runs"},
+    404: {"model": Mistake, "description": "There is no such run"},
+    409: {"model": Mistake, "description": "No trainer is attached"},
+}
 
 
 async def _known(run_id: str, catalogue: CatalogueOf) -> None:
@@ -185,16 +203,17 @@ def layers(
     return WireResponse(LayersReply(pictures=store.layers(run_id, points)))
 
 
-@router.post("/{run_id}/control", response_model=RequestReply, dependencies=[Steering])
+@router.post("/{run_id}/control", response_model=RequestReply, dependencies=[Steering], responses=ANSWERS)
 async def control(run_id: str, patch: Annotated[Patch, Body()], hub: HubOf) -> Response:
     """Change the clipper: one atomic patch of its configuration."""
-    return await _ask(hub, run_id, patch)
+    paused = hub.catalogue.run(run_id).state == "paused"
+    return await _ask(hub, run_id, patch, PAUSED_ANSWER_TIMEOUT_S if paused else ANSWER_TIMEOUT_S)
 
 
-@router.post("/{run_id}/command", response_model=RequestReply, dependencies=[Steering])
+@router.post("/{run_id}/command", response_model=RequestReply, dependencies=[Steering], responses=ANSWERS)
 async def command(run_id: str, command: Annotated[Command, Body(embed=True)], hub: HubOf) -> Response:
     """Pause, resume, single-step or stop the training loop."""
-    return await _ask(hub, run_id, command)
+    return await _ask(hub, run_id, command, ANSWER_TIMEOUT_S)
 
 
 def _number(text: str) -> float | str:
@@ -205,10 +224,10 @@ def _number(text: str) -> float | str:
         return text
 
 
-async def _ask(hub: Hub, run_id: str, request: Patch | Command) -> Response:
+async def _ask(hub: Hub, run_id: str, request: Patch | Command, timeout_s: float) -> Response:
     id_ = secrets.token_hex(4)
     try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             answer = await hub.ask(run_id, id_, request)
     except TimeoutError:
         return WireResponse(RequestReply(id=id_, status="pending"), 202)
