@@ -136,7 +136,7 @@ export async function restoreRun(run) {
 async function request(path, options) {
   const response = await fetch(path, { headers: { "content-type": "application/json" }, ...options });
   const body = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(reasonOf(body) || `${path} answered ${response.status}`);
+  if (!response.ok) throw new Error(detailOf(body) || `${path} answered ${response.status}`);
   return body;
 }
 
@@ -144,7 +144,7 @@ async function request(path, options) {
  * @param {unknown} body
  * @returns {string}
  */
-function reasonOf(body) {
+function detailOf(body) {
   if (typeof body !== "object" || body === null || !("detail" in body)) return "";
   return typeof body.detail === "string" ? body.detail : JSON.stringify(body.detail);
 }

@@ -1,10 +1,11 @@
 /** Wires the page together; the only module that does something when it is loaded. */
 
-import { getRules } from "./api.js";
+import { getRules, RETRY_MS } from "./api.js";
 import { backFill, backFillLayers } from "./backfill.js";
 import { plotly } from "./charts.js";
 import { followOverlay } from "./follow.js";
 import { foretell } from "./foretell.js";
+import { reasonOf } from "./lib/format.js";
 import { Frames } from "./lib/frames.js";
 import { kept } from "./lib/storage.js";
 import { fromQuery, toQuery } from "./lib/url.js";
@@ -96,7 +97,21 @@ keysView(element("#keys"), [
 
 socket.connect();
 for (const change of ["offline", "online"]) addEventListener(change, () => socket.doubt());
-getRules().then((rules) => store.setRules(rules), (error) => store.say(`The clipping modes could not be loaded: ${error.message}`));
-start.load().catch((error) => store.say(`The built-in trainings could not be loaded: ${error.message}`));
+untilDone("The clipping modes", async () => store.setRules(await getRules()));
+untilDone("The built-in trainings", () => start.load());
 if (plotly) repaint = boardView(element(".board"), store, { frames, turns }, plotly);
 else store.say("Plotly could not be loaded, so there are no charts: load the page again");
+
+/**
+ * What the page needs and the server may not give just now.
+ * @param {string} what
+ * @param {() => Promise<void>} load
+ */
+async function untilDone(what, load) {
+  try {
+    await load();
+  } catch (error) {
+    store.say(`${what} could not be loaded: ${reasonOf(error)}`);
+    setTimeout(() => untilDone(what, load), RETRY_MS);
+  }
+}

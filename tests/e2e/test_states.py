@@ -184,3 +184,15 @@ def test_without_plotly_the_page_says_so_and_steers_all_the_same(make_server, op
         page.get_by_test_id("max-norm").fill("0.5")
         page.get_by_test_id("apply").click()
         assert trainer.wait("control")["patch"] == {"max_norm": 0.5}
+
+
+def test_what_could_not_be_loaded_at_first_comes_later(make_server, open_page):
+    """The modes and the built-in trainings are asked for again; meanwhile the page says what is missing."""
+    server = make_server(autostart="")
+    page = open_page("about:blank")
+    for path in ("rules", "workloads"):
+        page.route(f"**/api/{path}", lambda route: route.abort(), times=1)
+    page.goto(server.url)
+    page.get_by_text(re.compile("could not be loaded")).first.wait_for()
+    page.get_by_test_id("start-rnn").wait_for(timeout=15_000)
+    server.wait_until(lambda: page.locator("#mode option").count() == 8, "the modes")
