@@ -10,7 +10,7 @@ from server.access import Access
 from server.fanout import Channel
 from server.live import Position
 from server.news import Texts
-from server.peer import POLICY_VIOLATION, TRY_AGAIN_LATER, BadMessageError, GoneError, Peer
+from server.peer import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER, BadMessageError, GoneError, Peer
 from server.protocol import (
     Applied,
     CommandMessage,
@@ -79,6 +79,9 @@ class Viewer(Peer):
         except StoreError as error:
             log.error("viewer %s is sent away: %s", self.name, error)
             await self.close(TRY_AGAIN_LATER, str(error))
+        except Exception:
+            log.exception("viewer %s cannot be served", self.name)
+            await self.close(INTERNAL_ERROR, "the server made a mistake, which its log tells")
         finally:
             self._hub.unwatch(self)
             for task in tasks | self._requests:

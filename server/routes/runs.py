@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue
 from starlette.responses import Response
 
 from server.hub import Hub
@@ -81,6 +81,14 @@ class Events(Reply):
     """Lines of the change log, oldest first."""
 
     events: list[LogEntry]
+
+
+class CommandRequest(BaseModel):
+    """What the training loop is to do."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    command: Command
 
 
 class Mistake(Reply):
@@ -211,9 +219,9 @@ async def control(run_id: str, patch: Annotated[Patch, Body()], hub: HubOf) -> R
 
 
 @router.post("/{run_id}/command", response_model=RequestReply, dependencies=[Steering], responses=ANSWERS)
-async def command(run_id: str, command: Annotated[Command, Body(embed=True)], hub: HubOf) -> Response:
+async def command(run_id: str, wanted: CommandRequest, hub: HubOf) -> Response:
     """Pause, resume, single-step or stop the training loop."""
-    return await _ask(hub, run_id, command, ANSWER_TIMEOUT_S)
+    return await _ask(hub, run_id, wanted.command, ANSWER_TIMEOUT_S)
 
 
 def _number(text: str) -> float | str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, HTTPException
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from server.routes.parts import Steering, SupervisorOf
 from server.routes.replies import Reply, WireRoute
@@ -15,6 +15,8 @@ router = APIRouter(prefix="/api", route_class=WireRoute)
 
 class WorkerRequest(BaseModel):
     """A workload and its options."""
+
+    model_config = ConfigDict(extra="forbid")
 
     workload: str
     config: dict[str, JsonValue] = Field(default_factory=dict)

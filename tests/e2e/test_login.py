@@ -37,7 +37,7 @@ def test_watching_may_be_open_and_steering_needs_the_login(make_server, open_pag
         page.locator("[data-testid=connection][data-state=live]").wait_for()
         assert knob.is_enabled()
         assert page.get_by_role("link", name="Log in").is_hidden()
-        expect(page.get_by_test_id("train-pause")).to_have_attribute("title", re.compile("does not ask run.proceed"))
+        expect(page.get_by_test_id("train-pause")).to_have_attribute("title", re.compile("does not call run.proceed"))
 
     server.kill()
     server.start()

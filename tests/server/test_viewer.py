@@ -6,8 +6,10 @@ import socket
 import time
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from server import peer
+from server.fanout import Channel
 from server.live import RING_ROWS
 from tests.server.site import steps, until
 
@@ -60,6 +62,23 @@ def test_a_run_has_more_metrics_than_one_batch(site, trainer):
         trainer.commit(steps(batch + 1, batch + 1, **metrics))
     assert len(site.viewer().subscribe("r1")["rows"]) > 240
     assert len(site.http.get("/api/runs/r1/series?metrics=*").json()["columns"]) > 240
+
+
+@pytest.mark.usefixtures("trainer")
+def test_a_mistake_of_the_server_is_told_and_ends_the_connection(site, monkeypatch, caplog):
+    """The page is not left without a word; the log has the traceback."""
+
+    async def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Channel, "snapshot", fail)
+    viewer = site.viewer()
+    viewer.send({"type": "subscribe", "run": "r1"})
+    assert viewer.wait("error")["reason"] == "the server made a mistake, which its log tells"
+    with pytest.raises(ConnectionClosed) as closed:
+        viewer.wait("snapshot")
+    assert closed.value.rcvd.code == 1011
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_columns_without_a_value_are_left_out(site, trainer):

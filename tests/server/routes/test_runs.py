@@ -352,3 +352,18 @@ def test_the_token_opens(serve):
     site = serve(token="secret")
     headers = {"Authorization": "bearer secret"}
     assert site.http.post("/api/runs/r1/control", json={}, headers=headers).status_code == 404
+
+
+@pytest.mark.usefixtures("trainer")
+@pytest.mark.parametrize(
+    ("path", "body", "unknown"),
+    [
+        ("/r1/command", {"command": "pause", "steps": 3}, "steps"),
+        ("/../workers/check", {"workload": "rnn", "confg": {}}, "confg"),
+    ],
+)
+def test_what_a_body_may_not_have_is_named(site, path, body, unknown):
+    """A misspelt field is not silently ignored."""
+    answer = post(site, path, body)
+    assert answer.status_code == 422
+    assert unknown in answer.text
