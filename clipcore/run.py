@@ -161,7 +161,8 @@ class Run:
         self._known_metrics: set[str] = set()
         self._step = 0
         self._layers_due = 0.0
-        self._last: ClipStats | None = None  # of which no layers were recorded
+        self._short = True  # no layers were due beyond those of the first step
+        self._last: ClipStats | None = None  # the newest step of a short run, unless its layers were recorded
         self._last_layers: dict[str, Any] | None = None  # to be sent when the run has ended
         self._unended = threading.Lock()  # taken by whoever ends the run
         self._over = ""  # since when nothing is recorded any more
@@ -300,8 +301,10 @@ class Run:
         now = time.monotonic()
         with_layers = now >= self._layers_due or stats.exponents is not None  # the two travel in one message
         if with_layers:
+            self._short = self._layers_due == 0.0
             self._layers_due = now + LAYERS_INTERVAL_S
-        self._last = None if with_layers else stats
+        # A long run would have to free each step's numbers here, and has had layers just now.
+        self._last = stats if self._short and not with_layers else None
         try:
             self._recorder.push(stats, metrics, layers=with_layers)
         except MetricError as error:

@@ -1,5 +1,6 @@
 """What the README says is so."""
 
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -73,6 +74,18 @@ def test_the_commands_are_those_there_are():
         r"^    clipcore (\w+)", README.split("## Command line and API\n")[1].split("\n## ")[0], re.MULTILINE
     )
     assert sorted([*listed, "serve"]) == sorted(main.commands)
+
+
+def test_the_pages_figures_are_those_that_were_measured():
+    """What the README says of the page's speed is what the kept result of the benchmark says."""
+    result = json.loads((ROOT / "benchmarks/results/web-2-cores.txt").read_text().splitlines()[-1])
+    newest, everything = result["last_1000"], result["last_all"]
+    for sentence in (
+        f"at least {newest['redraws_per_s_least']} a second; {everything['redraws_per_s_least']} with all steps on show",
+        f"{newest['key_ms_median']} ms (at most {max(newest['key_ms_most'], everything['key_ms_most'])} ms)",
+        f"until its first chart is drawn | {result['first_paint_ms'] / 1000:.1f} s",
+    ):
+        assert sentence in README
 
 
 def snippets(heading):
