@@ -55,7 +55,9 @@ def _at_once(tensors: Sequence[Tensor], *, gradients: bool) -> Gradients | None:
         return None
     candidates = [parameter.grad for parameter in tensors] if gradients else tensors
     owners = [position for position, candidate in enumerate(candidates) if candidate is not None]
-    return _ordinary([candidate for candidate in candidates if candidate is not None], owners, len(tensors))
+    found = [candidate for candidate in candidates if candidate is not None]
+    _refuse_transformed("gradients" if gradients else "tensors", found)
+    return _ordinary(found, owners, len(tensors))
 
 
 def _plain(tensors: Sequence[Tensor], *, gradients: bool) -> Gradients | None:
@@ -75,7 +77,10 @@ def _require_tensors(argument: str, values: Sequence[object]) -> None:
     for value in values:
         if not isinstance(value, Tensor):
             raise TypeError(f"{argument} must be tensors, got {value!r:.100}")
-    tensors = cast("Sequence[Tensor]", values)
+    _refuse_transformed(argument, cast("Sequence[Tensor]", values))
+
+
+def _refuse_transformed(argument: str, tensors: Sequence[Tensor]) -> None:
     if functorch.peek_interpreter_stack() is not None and any(map(functorch.is_functorch_wrapped_tensor, tensors)):
         raise TypeError(
             f"{argument} are inside of torch.func.vmap, grad or jvp, where they have no memory: return the gradients, "

@@ -95,6 +95,23 @@ def test_what_functorch_wraps_is_refused_with_the_way_out(inside):
         inside(lambda gradient: get_total_norm([gradient]))
 
 
+@pytest.mark.parametrize(
+    "clip",
+    [lambda parameter: clip_grad_norm_([parameter], 1.0), lambda parameter: Clipper([parameter]).clip_().norm],
+    ids=["drop-in", "clipper"],
+)
+def test_a_gradient_that_functorch_wraps_is_refused_in_an_ordinary_parameter(clip):
+    """Only `.grad` has no memory then."""
+
+    def measure(gradient):
+        parameter = nn.Parameter(torch.zeros(4))
+        parameter.grad = gradient
+        return clip(parameter)
+
+    with pytest.raises(TypeError, match=r"gradients are inside of torch.func.vmap, grad or jvp.* outside"):
+        torch.func.vmap(measure)(torch.ones(2, 4))
+
+
 def test_clipping_does_not_load_the_compiler():
     """Which takes seconds, and most trainings never need it."""
     script = (
