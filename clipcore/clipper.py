@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -18,7 +18,7 @@ from clipcore.knobs import Knob, knobs_by_name
 from clipcore.lockstep import Lockstep
 from clipcore.model import Model, Parameters
 from clipcore.notices import Notices
-from clipcore.rules import RULES, Rule
+from clipcore.rules import NAMES, RULES, Rule
 from clipcore.settings import Settings, Update
 from clipcore.skip import StepSkipper
 from clipcore.stats import ClipStats
@@ -110,6 +110,13 @@ class Clipper:
         self._captured: ClipStats | None = None  # what a CUDA graph fills in on each replay
         self._notices = Notices(self._model.parameters, optimizer, scaler, group)
         self._skipper = StepSkipper(optimizer) if optimizer is not None else None
+
+    if not TYPE_CHECKING:  # which would then allow any name
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name in NAMES:
+                raise AttributeError(f"{name} is set with clipper.update({name}={value!r:.50})")
+            super().__setattr__(name, value)
 
     @property
     def names(self) -> tuple[str, ...]:

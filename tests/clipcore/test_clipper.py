@@ -446,9 +446,23 @@ def test_a_group_that_is_none_is_refused():
         Clipper([nn.Parameter(torch.ones(1))], group="g")
 
 
-@pytest.mark.parametrize("name", ["max_norm", "mode", "nonfinite", "optimizer"])
-def test_a_setting_cannot_be_assigned(name):
-    """It would change nothing: `update` does."""
+@pytest.mark.parametrize("kind", [Clipper, type("Derived", (Clipper,), {})])
+@pytest.mark.parametrize(("name", "value"), [("max_norm", 5), ("mode", "value"), ("nonfinite", "skip"), ("z", 2.0)])
+def test_a_setting_cannot_be_assigned(kind, name, value):
+    """It would change nothing, in a derived class neither: the error names `update`, which does."""
+    clipper = kind([nn.Parameter(torch.zeros(1))])
+    with pytest.raises(AttributeError, match=rf"{name} is set with clipper.update\({name}={value!r}\)"):
+        setattr(clipper, name, value)
+
+
+def test_no_other_attribute_can_be_assigned():
+    """Nothing would read it."""
+    with pytest.raises(AttributeError, match="optimizer"):
+        Clipper([nn.Parameter(torch.zeros(1))]).optimizer = None
+
+
+def test_a_changed_configuration_is_a_copy():
+    """What is done to it changes neither the next one nor the clipping."""
     clipper = Clipper([nn.Parameter(torch.zeros(1))])
-    with pytest.raises(AttributeError, match=name):
-        setattr(clipper, name, 5)
+    clipper.config["max_norm"] = 9.0
+    assert clipper.config["max_norm"] == 1.0
