@@ -13,7 +13,14 @@ class Norm(ScalingRule):
     source = "Pascanu et al. 2013, https://arxiv.org/abs/1211.5063"
     parameters = (
         Parameter("max_norm", 1.0, "Upper bound on the joint norm of all gradients.", unit="gradient norm"),
-        Parameter("norm_type", 2.0, "p of the p-norm; inf: the largest element.", above_minimum=True, structural=True),
+        Parameter(
+            "norm_type",
+            2.0,
+            "p of the p-norm; inf: the largest element.",
+            above_minimum=True,
+            structural=True,
+            spelt_inf=True,
+        ),
     )
     bound = "max_norm"
     bounds = "global norm"

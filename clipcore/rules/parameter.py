@@ -28,6 +28,7 @@ class Parameter:
         maximum: largest allowed value.
         above_minimum: the minimum itself is not allowed.
         structural: shapes the passes or the buffers, so it is a host value and cannot change in a captured CUDA graph.
+        spelt_inf: "inf" stands for infinity, as in torch.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Parameter:
     maximum: float = math.inf
     above_minimum: bool = False
     structural: bool = False
+    spelt_inf: bool = False
 
     def check(self, value: Any) -> Value:
         """The value in the declared kind.
@@ -55,8 +57,11 @@ class Parameter:
         """
         if self.kind == "names":
             return self._check_names(value)
+        if self.spelt_inf and isinstance(value, str) and value == "inf":
+            value = math.inf
         if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{self.name} must be a number {self.allowed}, got {quoted(value)}")
+            spelt = " or 'inf'" if self.spelt_inf else ""
+            raise TypeError(f"{self.name} must be a number {self.allowed}{spelt}, got {quoted(value)}")
         number = _float64(value)
         above = number > self.minimum if self.above_minimum else number >= self.minimum
         if not (above and number <= self.maximum):

@@ -57,6 +57,18 @@ def test_an_integer_beyond_float64_is_infinite():
     assert Settings().patched({"max_norm": 10**400}).config["max_norm"] == math.inf
 
 
+def test_the_largest_element_may_be_asked_for_by_name():
+    """norm_type="inf", as in torch and the drop-ins; it is kept as the number."""
+    assert Settings().patched({"norm_type": "inf"}).config["norm_type"] == math.inf
+
+
+@pytest.mark.parametrize("patch", [{"norm_type": "2"}, {"norm_type": "-inf"}, {"max_norm": "inf"}])
+def test_no_other_text_is_a_number(patch):
+    """Not even where "inf" is one."""
+    with pytest.raises(TypeError, match="must be a number"):
+        Settings().patched(patch)
+
+
 def test_a_saved_knob_that_is_gone_is_named():
     """Its value must not be lost without a word."""
     with pytest.raises(ValueError, match=r"the state has a knob 'lr' \(=0.05\) that this Clipper lacks: declare it"):
