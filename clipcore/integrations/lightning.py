@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from clipcore.clipper import Clipper
-from clipcore.integrations.session import Session
+from clipcore.integrations.session import Session, checked
 from clipcore.stats import ClipStats
 
 
@@ -28,6 +28,10 @@ class ClipCallback(Callback):
         **settings: the mode's parameters and other arguments of `Clipper`. With `nonfinite="skip"` the verdict is read
             before each step, which waits for the device.
 
+    Raises:
+        ValueError: an unknown mode, a parameter that the mode lacks, a value out of bounds.
+        TypeError: a value of the wrong kind.
+
     Attributes:
         clipper: the Clipper; None before training starts.
 
@@ -37,7 +41,7 @@ class ClipCallback(Callback):
 
     def __init__(self, mode: str = "norm", *, run: str | None = None, **settings: Any) -> None:
         self.clipper: Clipper | None = None
-        self._settings = {"mode": mode, **settings}
+        self._settings = checked({"mode": mode, **settings})
         self._run = run
         self._session: Session | None = None
         self._saved: dict[str, Any] = {}  # what training starts from
@@ -59,7 +63,7 @@ class ClipCallback(Callback):
         self._session = Session(pl_module, self._run, **self._settings)
         self.clipper = self._session.clipper
         if self._saved:
-            self.clipper.load_state_dict(self._saved)
+            self._session.resume(self._saved)
         self._saved = {}
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:

@@ -1,5 +1,8 @@
 """What a framework's callback holds while training runs: a Clipper on every rank, and its run on the first."""
 
+import inspect
+import logging
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -7,13 +10,33 @@ import torch
 import torch.distributed as dist
 
 from clipcore.clipper import Clipper
+from clipcore.knobs import knobs_by_name
 from clipcore.model import Parameters
 from clipcore.run import End, Run, connect
+from clipcore.settings import Settings, difference
 from clipcore.stats import ClipStats
+
+log = logging.getLogger("clipcore")
 
 LONGEST_PAUSE = timedelta(days=30)  # while the first rank is paused, the others wait for its word
 
 BROKEN_OFF: tuple[End, str] = ("failed", "the training did not come to its end")
+
+
+#: Arguments of `Clipper` that are no settings.
+_OTHERS = {
+    name for name, argument in inspect.signature(Clipper).parameters.items() if argument.kind is argument.KEYWORD_ONLY
+} - {"nonfinite"}
+
+
+def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a Clipper that is made later, if they are right for one; raises like it.
+
+    What only the model tells, such as the names that `exclude` may have, is left to the Clipper.
+    """
+    knobs = knobs_by_name(settings.get("knobs", ()))
+    Settings(knobs=knobs).patched({name: value for name, value in settings.items() if name not in _OTHERS})
+    return {**settings, "knobs": list(knobs.values())} if knobs else dict(settings)
 
 
 class Session:
@@ -33,6 +56,15 @@ class Session:
         self._run: Run | None = connect(self.clipper, name=run) if run is not None and leads else None
         if self._run is not None:
             self._run.unless_finished(*BROKEN_OFF)
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from a Clipper's state, and log which of the given settings gave way to saved ones."""
+        given = self.clipper.config
+        self.clipper.load_state_dict(state)
+        changes = difference(given, self.clipper.config).items()
+        told = [f"{name} {before!r} -> {after!r}" for name, (before, after) in changes if None not in (before, after)]
+        if told:
+            log.info("clipping goes on with the checkpoint's settings, not those given: %s", ", ".join(told))
 
     def log(self, stats: ClipStats, **metrics: Any) -> None:
         """Record a step, if anybody watches."""

@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 
 from clipcore.clipper import Clipper
-from clipcore.integrations.session import Session
+from clipcore.integrations.session import Session, checked
 from clipcore.stats import ClipStats
 
 
@@ -33,6 +33,10 @@ class ClipCallback(TrainerCallback, ExportableState):
             CLIPCORE_URL and CLIPCORE_TOKEN say where the server is. None to clip without one.
         **settings: the mode's parameters and other arguments of `Clipper`.
 
+    Raises:
+        ValueError: an unknown mode, a parameter that the mode lacks, a value out of bounds.
+        TypeError: a value of the wrong kind.
+
     Attributes:
         clipper: the Clipper; None before training starts.
 
@@ -44,7 +48,7 @@ class ClipCallback(TrainerCallback, ExportableState):
     def __init__(self, mode: str = "norm", *, run: str | None = None, **settings: Any) -> None:
         self.clipper: Clipper | None = None
         self.saved = ""  # the Clipper's state when the Trainer made this callback of a checkpoint's
-        self._settings = {"mode": mode, **settings}
+        self._settings = checked({"mode": mode, **settings})
         self._run = run
         self._session: Session | None = None
         self._stats: ClipStats | None = None
@@ -71,7 +75,7 @@ class ClipCallback(TrainerCallback, ExportableState):
         )
         self.clipper = self._session.clipper
         if state.global_step and (saved := self._resumed(state)):
-            self.clipper.load_state_dict(torch.load(saved, map_location="cpu", weights_only=True))
+            self._session.resume(torch.load(saved, map_location="cpu", weights_only=True))
         # the Trainer updates what it has read of a checkpoint, which may have been saved without this callback
         _exported(state).setdefault(type(self).__name__, self.state())
 

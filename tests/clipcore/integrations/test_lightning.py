@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002  the signatures are the framework's
 
+import logging
 import math
 import threading
 
@@ -11,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.plugins import MixedPrecision
 from torch.utils.data import DataLoader, TensorDataset
 
+from clipcore import Knob
 from clipcore.integrations.lightning import ClipCallback
 
 pytestmark = [
@@ -146,6 +148,49 @@ def test_a_checkpoint_carries_the_clipper(tmp_path):
     assert again.clipper.config["warmup"] == 3
     assert again.clipper.state_dict()["step"] == saved["step"] + 6
     assert again.clipper.state_dict()["rule"]["count"] == saved["rule"]["count"] + 6
+
+
+def test_the_settings_that_a_checkpoint_replaces_are_logged(tmp_path, caplog):
+    """Those given to the callback do not hold: one line names them, and a checkpoint that agrees has none."""
+    caplog.set_level(logging.INFO, "clipcore")
+    fit(Module(), ClipCallback("autoclip")).save_checkpoint(tmp_path / "saved.ckpt")
+    again = ClipCallback("norm", max_norm=0.123)
+    fit(Module(), again, max_epochs=2, ckpt_path=tmp_path / "saved.ckpt")
+    fit(Module(), ClipCallback("autoclip"), max_epochs=2, ckpt_path=tmp_path / "saved.ckpt")
+    assert again.clipper.config["mode"] == "autoclip"
+    assert [record.getMessage() for record in caplog.records if record.name == "clipcore"] == [
+        "clipping goes on with the checkpoint's settings, not those given: mode 'norm' -> 'autoclip', "
+        "max_norm 0.123 -> inf"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"mode": "bogus"}, ValueError, "mode must be one of .*, got 'bogus'"),
+        ({"clip_value": 1.0}, ValueError, "mode 'norm' has no parameter 'clip_value'"),
+        ({"max_norm": -1.0}, ValueError, "max_norm must be >= 0, got -1"),
+        ({"nonfinite": "ignore"}, ValueError, "nonfinite must be one of"),
+        ({"max_norm": "1"}, TypeError, "max_norm must be a number"),
+    ],
+)
+def test_what_no_model_would_make_right_is_refused_at_once(settings, error, message):
+    """Not when `fit` has begun."""
+    with pytest.raises(error, match=message):
+        ClipCallback(**settings)
+
+
+def test_what_is_right_for_some_model_is_taken():
+    """Names of layers are the model's, knobs may come from a generator, and other arguments are no settings."""
+    clip = ClipCallback(
+        "agc", exclude=["layer.bias"], knobs=(Knob(name, 0.5, "") for name in "ab"), a=0.25, exponents=0
+    )
+    fit(Module(), clip)
+    assert {name: clip.clipper.config[name] for name in ("exclude", "a", "b")} == {
+        "exclude": ("layer.bias",),
+        "a": 0.25,
+        "b": 0.5,
+    }
 
 
 def test_another_fit_goes_on_with_the_statistics():
