@@ -16,6 +16,9 @@ MAX_WINDOW = 100_000  # each step sorts it
 class AutoClip(ScalingRule):
     """The threshold is a percentile of the last `window` norms, this one included, interpolated linearly.
 
+    A norm N within the threshold T stays exactly as it is, N = T included, which is common here; a larger one is
+    multiplied by T / (N + 1e-6).
+
     With window 0 the history is kept whole, sorted, and grows: a step then costs time in proportion to its length.
     Another window keeps the newest norms that it has room for; but of a sorted history nothing, as nothing tells which
     those are.

@@ -10,6 +10,9 @@ from clipcore.rules.rule import Decision, Norms, ScalingRule, keep_within
 class ZClip(ScalingRule):
     """z_t = (N - mu) / (sigma + 1e-6); a norm with z_t > z is clipped to mu + z^2 sigma / z_t.
 
+    For any other norm N the threshold T is N itself, or max_norm if that is less. Within T, N = T included, gradients
+    stay exactly as they are; beyond it they are multiplied by T / (N + 1e-6).
+
     mu and the population variance are those of the first `warmup` norms, during which only max_norm acts, then moving
     averages in which an outlier counts as what it was clipped to.
     """

@@ -127,6 +127,15 @@ class TestAutoClip:
         assert decide(rule, 2.0)[1] == 2.0
 
 
+@pytest.mark.parametrize(
+    ("mode", "values"), [("autoclip", {"percentile": 100}), ("zclip", {"max_norm": math.inf}), ("zclip", {})]
+)
+def test_a_norm_that_is_its_own_threshold_stays_exactly(mode, values):
+    """Unlike in mode norm, which takes torch's 1e-6 off it."""
+    assert decide(rule_of(mode, **values), 1.0)[0] == 1.0
+    assert decide(rule_of("norm"), 1.0)[0] == 1 / (1 + 1e-6)
+
+
 class Reference:
     """ZClip as RULES states it, in floats."""
 
