@@ -52,7 +52,8 @@ class Clipper:
         **values: the mode's own parameters.
 
     Raises:
-        ValueError: an unknown mode, a parameter that the mode lacks, a value out of bounds, a name given twice.
+        ValueError: an unknown mode, a parameter that the mode lacks, a value out of bounds, a name given twice, or agc
+            for rows that are split over ranks.
         TypeError: a value of the wrong kind.
 
     In a CUDA graph: call `clip_()` once before capturing it, and `sync_params()` before each replay. A captured
@@ -161,8 +162,9 @@ class Clipper:
             A handle that says when it took effect.
 
         Raises:
-            ValueError: an unknown mode, a parameter that the mode lacks, a value out of bounds, or a change that a
-                captured CUDA graph cannot follow; or this is not the first rank of `group`; nothing changes.
+            ValueError: an unknown mode, a parameter that the mode lacks, a value out of bounds, agc for rows that are
+                split over ranks, or a change that a captured CUDA graph cannot follow; or this is not the first rank of
+                `group`; nothing changes.
             TypeError: a value of the wrong kind; nothing changes.
         """
         self._notices.before_update()

@@ -7,6 +7,7 @@ from typing import Any
 from clipcore.lockstep import Lockstep
 from clipcore.model import Model
 from clipcore.settings import Settings, Update
+from clipcore.units import refuse_split_rows
 
 KEPT_UPDATES = 1024  # of those that took effect
 
@@ -94,6 +95,8 @@ class Controls:
         for pattern in patched.config.get("exclude", ()):
             if not self._model.matching([pattern]):
                 raise ValueError(f"exclude has {pattern!r}, which is the name of no parameter; see `clipper.names`")
+        if patched.mode == "agc":
+            refuse_split_rows(self._model, patched.config["exclude"])
         return patched
 
     def _arrived(self) -> list[tuple[Update, Settings]]:

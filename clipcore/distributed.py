@@ -44,6 +44,15 @@ def whole_sum(gradient: "DTensor") -> "DTensor":
     return gradient if placements == list(gradient.placements) else gradient.redistribute(placements=placements)
 
 
+def splits_units(tensor: Tensor) -> bool:
+    """Whether output rows of a tensor (a vector is one row) are split over ranks."""
+    spread = as_dtensor(tensor)
+    return spread is not None and any(
+        not placement.is_replicate() and (spread.dim() < 2 or not placement.is_shard(0))
+        for placement in spread.placements
+    )
+
+
 class Shards:
     """Over which process groups the measurements of each of n gradients are reduced.
 
@@ -66,8 +75,8 @@ class Shards:
                 for dim, placement in enumerate(spread.placements):
                     if not placement.is_replicate():
                         groups.setdefault(spread.device_mesh.get_group(dim), []).append(position)
-                        if spread.dim() < 2 or not placement.is_shard(0):
-                            self._split.add(position)
+                if splits_units(spread):
+                    self._split.add(position)
         self._groups = groups
 
     def __bool__(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from clipcore.distributed import local_part
+from clipcore.distributed import local_part, splits_units
 from clipcore.gradients import Gradients, index_on
 from clipcore.kernels import Clipped, eager
 from clipcore.model import Model
@@ -40,13 +40,25 @@ def clip_units_(
             weights.append(None)
         elif shards is not None and shards.splits_units(position):
             if parameter.dim() > 1:
-                raise ValueError(f"mode 'agc' needs whole rows; those of {name!r} are split over ranks: exclude it")
+                raise _split_rows(name)
             split[position] = local_part(parameter)
             weights.append(None)
         else:
             weights.append(_rows(parameter, name))
     done = gradients.clip_units_(weights, clipping, eps)
     return _clip_split_(gradients, done, split, clipping, eps) if split else done
+
+
+def refuse_split_rows(model: Model, exclude: Sequence[str]) -> None:
+    """Raise ValueError for a trainable parameter whose rows are split over ranks: its gradient will be split alike."""
+    left = model.matching(exclude)
+    for name, parameter in zip(model.names, model.parameters, strict=True):
+        if parameter.requires_grad and parameter.dim() > 1 and name not in left and splits_units(parameter):
+            raise _split_rows(name)
+
+
+def _split_rows(name: str) -> ValueError:
+    return ValueError(f"mode 'agc' needs whole rows; those of {name!r} are split over ranks: exclude it")
 
 
 def _rows(parameter: Tensor, name: str) -> Tensor:

@@ -119,9 +119,23 @@ def check_tensor_parallel(mesh):
     assert same_everywhere(norm.item()) == pytest.approx(expected, rel=1e-6)
     for parameter, factor in zip(parameters, [1, 1, 3], strict=True):
         torch.testing.assert_close(parameter.grad.full_tensor(), full * factor / expected)
-    with pytest.raises(ValueError, match=r"whole rows; those of '0' are split over ranks: exclude it"):
-        clipcore.Clipper(parameters, "agc").clip_()
-    assert clipcore.Clipper(parameters, "agc", exclude=["0"]).clip_().clipped_tensors == 2
+    split = r"whole rows; those of '0' are split over ranks: exclude it"
+    with pytest.raises(ValueError, match=split):
+        clipcore.Clipper(parameters, "agc")
+    clipper = clipcore.Clipper(parameters)
+    with pytest.raises(ValueError, match=split):  # asked for from the page, it must not end the training
+        clipper.update(mode="agc")
+    assert clipper.clip_().mode == "norm"
+    clipper.update(mode="agc", exclude=["0"])
+    assert clipper.clip_().clipped_tensors == 2
+    with pytest.raises(ValueError, match=split):
+        clipper.update(exclude=[])
+    parameters[0].requires_grad_(False)
+    clipper = clipcore.Clipper(parameters, "agc")
+    with pytest.raises(ValueError, match=split):  # of a frozen parameter, a gradient alone can tell
+        clipper.clip_()
+    parameters[0].grad = None
+    assert clipper.clip_().mode == "agc"
 
 
 def check_updates(_):
