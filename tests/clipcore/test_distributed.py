@@ -138,6 +138,20 @@ def check_tensor_parallel(mesh):
     assert clipper.clip_().mode == "agc"
 
 
+def check_known_norm(mesh):
+    """Pending sums are carried out before the gradients are scaled by a norm that is known."""
+    from torch.distributed.tensor import DTensor, Partial, Replicate, distribute_tensor
+
+    full = torch.arange(1.0, 5.0)
+    gradient = DTensor.from_local(full * (dist.get_rank() + 1), mesh, [Partial()])
+    parameter = nn.Parameter(torch.zeros_like(distribute_tensor(full, mesh, [Replicate()])))
+    parameter.grad = gradient
+    total = clipcore.get_total_norm([gradient])
+    assert same_everywhere(total.item()) == pytest.approx(3 * full.norm().item(), rel=1e-6)
+    clipcore.clip_grads_with_norm_([parameter], 0.5, total)
+    torch.testing.assert_close(parameter.grad.full_tensor(), 0.5 * full / full.norm())
+
+
 def check_updates(_):
     """A patch of the first rank holds everywhere from one and the same step on; the others may not update."""
     parameter = nn.Parameter(torch.zeros(2))
@@ -234,6 +248,7 @@ def run_rank(rank, port):
         check_modes,
         check_nonfinite,
         check_tensor_parallel,
+        check_known_norm,
         check_updates,
         check_numpy_numbers,
         check_rollback,
