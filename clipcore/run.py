@@ -65,7 +65,7 @@ EXIT_TIMEOUT_S = 5.0
 End = Literal["finished", "stopped", "failed"]
 
 #: How a run ends whose Clipper is gone: nothing tells whether the training came to its end.
-LET_GO: tuple[End, str] = ("stopped", "the script let its Clipper go without run.finish()")
+LET_GO: tuple[End, str] = ("stopped", "the script dropped its Clipper without calling run.finish()")
 #: So long after that: a script whose last function has returned is about to exit, which ends the run as "finished".
 LET_GO_S = 2.0
 
@@ -249,7 +249,8 @@ class Run:
         _runs.discard(self)
         if not self._link.close(timeout_s):
             rows = self._outbox.pending_rows
-            log.warning("run %s: the server did not take %s", self.id, f"the last {rows} steps" if rows else "its end")
+            lost = f"the last {rows} steps, which are lost" if rows else "the end of the run, which is lost"
+            log.warning("run %s: the server did not acknowledge %s", self.id, lost)
 
     def __enter__(self) -> Self:
         return self

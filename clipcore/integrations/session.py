@@ -13,7 +13,7 @@ from clipcore.stats import ClipStats
 
 LONGEST_PAUSE = timedelta(days=30)  # while the first rank is paused, the others wait for its word
 
-BROKEN_OFF: tuple[End, str] = ("failed", "the training did not come to its end")
+BROKEN_OFF: tuple[End, str] = ("failed", "training ended before it was complete")
 
 
 class Session:
@@ -49,7 +49,7 @@ class Session:
         return bool(word)
 
     def break_off(self) -> None:
-        """The training is over and has not come to its end; nobody told why."""
+        """End the run of a training that stopped before it was complete; nobody told why."""
         if self._run is not None:
             self._run.finish(*BROKEN_OFF)
 

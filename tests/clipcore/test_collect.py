@@ -157,7 +157,7 @@ def test_a_device_without_float64_is_refused():
     with FakeTensorMode():
         parameter = nn.Parameter(torch.ones(2, device="mps"))
         parameter.grad = torch.ones(2, device="mps")
-        with pytest.raises(TypeError, match=r"number 0 is on mps:0, which knows no float64: .* on the CPU and on CUDA"):
+        with pytest.raises(TypeError, match=r"is on mps:0, which has no float64: clipcore clips on CPU and CUDA"):
             clipcore.clip_grad_norm_([parameter], 1.0)
 
 

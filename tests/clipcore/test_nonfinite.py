@@ -31,7 +31,7 @@ class TestPolicies:
         """Neither gradients nor statistics."""
         parameters = parameters_with([9.0], [bad, 1.0], [bad])
         clipper = Clipper([("a", parameters[0]), ("b", parameters[1]), ("c", parameters[2])], mode, nonfinite="raise")
-        with pytest.raises(RuntimeError, match=r"the gradients of 'b', 'c' are not finite; they are unchanged"):
+        with pytest.raises(RuntimeError, match=r"the gradients of 'b', 'c' are not finite; nothing was changed"):
             clipper.clip_()
         assert parameters[0].grad == 9.0
         assert parameters[1].grad[1] == 1.0
@@ -262,9 +262,9 @@ def test_the_next_clipper_removes_the_hooks_of_those_that_are_gone():
     assert len(set(counts)) == 1
 
 
-def test_a_joint_norm_that_overflows_is_told_from_gradients_that_are_not_finite():
+def test_a_global_norm_that_overflows_is_told_from_gradients_that_are_not_finite():
     """In float64, where it can."""
     parameter = nn.Parameter(torch.zeros(2, dtype=torch.float64))
     parameter.grad = torch.tensor([2e200, 2e200], dtype=torch.float64)
-    with pytest.raises(RuntimeError, match="every gradient is finite, but their joint norm is not finite"):
+    with pytest.raises(RuntimeError, match="every gradient is finite, but their global norm is not finite"):
         Clipper([("w", parameter)], nonfinite="raise").clip_()

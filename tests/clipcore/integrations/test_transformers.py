@@ -144,7 +144,7 @@ def test_a_training_that_an_exception_ended_is_told_as_failed_by_the_next(page, 
     trainer.train()
     runs = page.runs
     assert [run["state"] for run in runs] == ["finished", "failed"]
-    assert "the training did not come to its end" in runs[1]["reason"]
+    assert "training ended before it was complete" in runs[1]["reason"]
 
 
 @pytest.mark.timeout(60)
