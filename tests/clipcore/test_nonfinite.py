@@ -28,7 +28,7 @@ def parameters_with(*values):
 @pytest.mark.parametrize("bad", BAD)
 class TestPolicies:
     def test_raise_names_the_parameters_and_changes_nothing(self, mode, bad):
-        """Neither gradients nor statistics."""
+        """Gradients and the rule's statistics are as before the step."""
         parameters = parameters_with([9.0], [bad, 1.0], [bad])
         clipper = Clipper([("a", parameters[0]), ("b", parameters[1]), ("c", parameters[2])], mode, nonfinite="raise")
         with pytest.raises(RuntimeError, match=r"the gradients of 'b', 'c' are not finite; nothing was changed"):
@@ -39,7 +39,7 @@ class TestPolicies:
         assert all(torch.equal(state[name], fresh) for name, fresh in clipper._rule.initial_state().items())
 
     def test_skip_leaves_the_gradients(self, mode, bad):
-        """And says so."""
+        """The step counts as skipped, no tensor as clipped, and every element is what it was."""
         parameters = parameters_with([9.0], [bad, 1.0])
         stats = Clipper(parameters, mode, nonfinite="skip").clip_()
         assert stats.skipped == 1

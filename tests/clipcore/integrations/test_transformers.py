@@ -49,7 +49,7 @@ def test_every_step_of_the_optimizer_finds_clipped_gradients(tmp_path, precision
 
 
 def test_gradients_are_clipped_once_all_micro_batches_are_in(tmp_path):
-    """As the Trainer would."""
+    """Two steps of three micro-batches end in the weights that the Trainer's own `max_grad_norm` gives."""
     clip = ClipCallback(max_norm=0.01)
     ours = train(tmp_path, clip, gradient_accumulation_steps=3)
     theirs = train(tmp_path, gradient_accumulation_steps=3, max_grad_norm=0.01)
