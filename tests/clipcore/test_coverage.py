@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from clipcore import Clipper
-from clipcore.notices import ClipWarning
+from clipcore.warn import ClipWarning
 
 
 def step(model, optimizer, *clippers):
