@@ -12,7 +12,6 @@ import atexit
 import logging
 import math
 import os
-import re
 import socket
 import sys
 import threading
@@ -32,13 +31,13 @@ from clipcore.announcements import Announcements
 from clipcore.clipper import Clipper
 from clipcore.gate import Gate
 from clipcore.link import Link, header_token
+from clipcore.metrics import Admission
 from clipcore.outbox import Outbox
 from clipcore.recorder import MetricError, Record, Recorder
 from clipcore.settings import Update
-from clipcore.stats import COLUMNS, ClipStats
+from clipcore.stats import ClipStats
 from clipcore.wire import (
     MAX_LAYERS,
-    MAX_METRICS,
     MAX_NAME,
     MAX_OBJECT_BYTES,
     MAX_OBJECT_DEPTH,
@@ -54,11 +53,7 @@ log = logging.getLogger("clipcore")
 
 DEFAULT_URL = "http://127.0.0.1:8420"
 LAYERS_INTERVAL_S = 0.5
-OWN_METRICS = MAX_METRICS - len(COLUMNS)
 MAX_SENTENCES = 100
-
-_METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,63}")
-_RESERVED = frozenset({"seq", "step", "time", "mode", *COLUMNS})
 
 EXIT_TIMEOUT_S = 5.0
 
@@ -158,7 +153,7 @@ class Run:
         self._outbox = Outbox()
         self._gate = Gate(self._obeyed)
         self._announcements = Announcements(clipper.obeyed, self._applied)
-        self._known_metrics: set[str] = set()
+        self._admission = Admission(self._say)
         self._step = 0
         self._layers_due = 0.0
         self._short = True  # no layers were due beyond those of the first step
@@ -182,7 +177,7 @@ class Run:
             self._say(f"run.log records nothing {self._over}")
             return
         try:
-            self._push(stats, metrics if metrics.keys() <= self._known_metrics else self._admissible(metrics))
+            self._push(stats, self._admission.admit(metrics))
             self._step = stats.step
             self._announcements.announce()
         except Exception as error:  # noqa: BLE001  telemetry must never end somebody's training
@@ -311,23 +306,6 @@ class Run:
         except MetricError as error:
             self._say(f"run.log leaves out what is no number: {error}")
             self._push(stats, {name: value for name, value in metrics.items() if name != error.name})
-
-    def _admissible(self, metrics: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
-        """Remember new metrics whose names the wire can carry; say once which others are left out, and why."""
-        for name in metrics:
-            if name in self._known_metrics:
-                continue
-            if name in _RESERVED:
-                self._say(f"run.log leaves out metric {name!r}: every step has a column of that name already")
-            elif not _METRIC_NAME.fullmatch(name):
-                self._say(
-                    f"run.log leaves out metric {name!r}: a name is a letter, then up to 63 of A-Z a-z 0-9 _ . / -"
-                )
-            elif len(self._known_metrics) >= OWN_METRICS:
-                self._say(f"run.log leaves out metric {name!r}: a run has at most {OWN_METRICS} metrics of its own")
-            else:
-                self._known_metrics.add(name)
-        return {name: value for name, value in metrics.items() if name in self._known_metrics}
 
     def _obeyed(self, command_id: str, command: str) -> None:
         clipper = self._clipper()

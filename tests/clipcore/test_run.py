@@ -484,14 +484,6 @@ def test_a_metric_that_cannot_travel_is_left_out_and_said_once(server, trainer, 
     assert len([record for record in caplog.records if said in record.getMessage()]) == 1
 
 
-def test_the_metrics_that_came_first_are_kept(trainer):
-    """Beyond the limit the later ones are left out, in the order of the call."""
-    names = [f"m{number}" for number in range(60)]
-    trainer.step(**dict.fromkeys(names, 1.0))
-    assert trainer.run._known_metrics == set(names[: len(trainer.run._known_metrics)])
-    assert 0 < len(trainer.run._known_metrics) < 60
-
-
 class Unwilling:
     def __float__(self):
         raise RuntimeError("not now")
