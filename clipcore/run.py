@@ -8,7 +8,6 @@ The training thread only hands each step to the recorder; everything else happen
 on the wire, training goes on.
 """
 
-import atexit
 import logging
 import math
 import os
@@ -23,10 +22,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType, UnionType
 from typing import Any, Literal, Self, get_args
-from weakref import WeakSet
 
 from torch import Tensor
 
+from clipcore import lifetime
 from clipcore.announcements import Announcements
 from clipcore.clipper import Clipper
 from clipcore.gate import Gate
@@ -107,11 +106,7 @@ def connect(
         token=header_token(token or os.environ.get("CLIPCORE_TOKEN")),
         config={} if config is None else _fields(config),
     )
-    for earlier in list(_runs):
-        earlier._give_way_to(run)
-    _runs.add(run)
-    atexit.unregister(_end_all_at_exit)
-    atexit.register(_end_all_at_exit)  # before whatever was there before
+    lifetime.begin(run)
     return run
 
 
@@ -241,7 +236,7 @@ class Run:
         self._link.end()
 
     def _deliver(self, timeout_s: float) -> None:
-        _runs.discard(self)
+        lifetime.end(self)
         if not self._link.close(timeout_s):
             rows = self._outbox.pending_rows
             lost = f"the last {rows} steps, which are lost" if rows else "the end of the run, which is lost"
@@ -414,21 +409,3 @@ class Run:
 
 def _nobody() -> None:
     """A reference to a Clipper that is gone."""
-
-
-_runs: WeakSet[Run] = WeakSet()  # whose links are at work
-
-
-def _end_all_at_exit() -> None:
-    for run in list(_runs):
-        run._finish_at_exit()
-
-
-def _leave_all_to_parent() -> None:
-    for run in list(_runs):
-        run._leave_to_parent()
-    _runs.clear()
-
-
-if hasattr(os, "register_at_fork"):  # where there is fork
-    os.register_at_fork(after_in_child=_leave_all_to_parent)
