@@ -27,7 +27,7 @@ from torch.nn import utils
 
 import clipcore
 from clipcore.kernels import choose
-from clipcore.notices import ClipWarning
+from clipcore.warn import ClipWarning
 
 Run = Callable[[], object]
 Shapes = list[tuple[int, ...]]

@@ -26,10 +26,10 @@ from clipcore.functional import (
     gradient_clipping,
 )
 from clipcore.knobs import Knob
-from clipcore.notices import ClipWarning
 from clipcore.replays import replay
 from clipcore.run import Run, connect
 from clipcore.stats import ClipStats
+from clipcore.warn import ClipWarning
 
 __all__ = [
     "ClipStats",

@@ -176,7 +176,7 @@ def _readable(source: Tensor, what: str) -> Tensor:
     if source.layout is torch.sparse_coo:
         source = source.detach().coalesce()._values()
     if source.device.type in WITHOUT_FLOAT64:
-        raise TypeError(f"{what} is on {source.device}, which knows no float64: clipcore clips on the CPU and on CUDA")
+        raise TypeError(f"{what} is on {source.device}, which has no float64: clipcore clips on CPU and CUDA")
     if source.layout is not torch.strided:
         raise TypeError(f"{what} has layout {source.layout}; strided and sparse COO can be clipped")
     if source.dtype not in REAL | COMPLEX:

@@ -29,7 +29,7 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,  # noqa: ARG001  torch's signature
 ) -> Tensor:
-    """Scale gradients in place so that their joint norm is at most *max_norm*.
+    """Scale gradients in place so that their global norm is at most *max_norm*.
 
     All gradients are multiplied by min(1, max_norm / (norm + 1e-6)). A NaN norm makes every gradient NaN, an infinite
     one makes them zero or NaN, as in torch. Without gradients the norm is 0; a zero norm changes nothing; a sparse
@@ -37,7 +37,7 @@ def clip_grad_norm_(
 
     Args:
         parameters: tensors whose `.grad` is clipped; any shapes, strides, float or complex dtypes, on CPU or CUDA.
-        max_norm: upper bound on the joint norm, in gradient units, >= 0; inf measures only.
+        max_norm: upper bound on the global norm, in gradient units, >= 0; inf measures only.
         norm_type: p of the p-norm, inf included.
         error_if_nonfinite: raise instead of clipping by a NaN or infinite norm; needs to read the norm, which syncs.
         foreach: accepted for torch's sake; every value does the same.
@@ -121,7 +121,7 @@ def get_total_norm(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,  # noqa: ARG001  torch's signature
 ) -> Tensor:
-    """The joint norm of tensors, as if they were one vector. Changes nothing.
+    """The global norm of tensors, as if they were one vector. Changes nothing.
 
     Args:
         tensors: the tensors to measure (not parameters: their own values count); each piece of memory counts once.
@@ -162,7 +162,7 @@ def clip_grads_with_norm_(
 
     Args:
         parameters: tensors whose `.grad` is clipped; any shapes, strides, float or complex dtypes, on CPU or CUDA.
-        max_norm: upper bound on the joint norm, in gradient units, >= 0; inf changes nothing.
+        max_norm: upper bound on the global norm, in gradient units, >= 0; inf changes nothing.
         total_norm: 0-d, what `get_total_norm` returned for the gradients.
         foreach: accepted for torch's sake; every value does the same.
 
@@ -189,11 +189,11 @@ def clip_grads_with_norm_(
 
 
 def gradient_clipping(parameters: Tensors, max_l2_norm: float) -> Tensor:
-    """Scale gradients in place so that their joint 2-norm is at most *max_l2_norm*: `clip_grad_norm_` in plain words.
+    """Scale gradients in place so that their global 2-norm is at most *max_l2_norm*: `clip_grad_norm_` in plain words.
 
     Args:
         parameters: tensors whose `.grad` is clipped.
-        max_l2_norm: upper bound on the joint 2-norm, in gradient units, >= 0.
+        max_l2_norm: upper bound on the global 2-norm, in gradient units, >= 0.
 
     Returns:
         The norm before clipping, as `clip_grad_norm_`.

@@ -48,7 +48,7 @@ class RefusedError(Exception):
 
 
 def header_token(token: str | None) -> str | None:
-    """The token as it can travel in a header; None for none. What is left of a file's line end is no part of it.
+    """The token as an HTTP header value, stripped of surrounding white space; None if empty.
 
     Raises:
         ValueError: it cannot; the error does not show it.
@@ -133,7 +133,10 @@ class Link(threading.Thread):
 
         Nobody could resume a paused loop from now on, and nobody wants its steps, so it runs on and they are forgotten.
         """
-        log.warning("another process feeds this run now: this one trains on, unwatched (is CLIPCORE_RUN_ID set twice?)")
+        log.warning(
+            "another process has taken over this run; training goes on here without being recorded "
+            "(is CLIPCORE_RUN_ID set twice?)"
+        )
         self._receive({"type": "command", "id": "replaced", "command": "resume"})
         while not self._abandoned.is_set():
             closing = self._closing.wait(BATCH_INTERVAL_S)
@@ -209,7 +212,9 @@ class Link(threading.Thread):
     def _report_loss(self) -> None:
         """Say what the server can only see as a gap, or not at all."""
         if lost := self._outbox.take_lost_rows():
-            log.warning("%s steps gave way while the server was away: there was no room, on disk neither", f"{lost:,}")
+            log.warning(
+                "%s steps were dropped while the server was unreachable: memory and disk buffers are full", f"{lost:,}"
+            )
         if foreign := self._outbox.take_foreign_rows():
             log.warning(
                 "another process has sent %s steps of this run: they stay, and as many of this one's are lost "
@@ -243,7 +248,7 @@ def _message(frame: str | bytes) -> Message:
     except ValueError:
         message = None
     if not (isinstance(message, dict) and message.keys() >= {"type", *NEEDED.get(str(message.get("type")), ())}):
-        raise RefusedError(f"what answers there is no clipcore server of this version: it sent {frame[:60]!r}")
+        raise RefusedError(f"this is not a clipcore server of this version: it sent {frame[:60]!r}")
     return message
 
 

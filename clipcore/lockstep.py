@@ -13,7 +13,7 @@ class Lockstep:
     """Brings the patches of a group's first rank to all of its ranks.
 
     Each `exchange` starts one broadcast of 8 bytes and collects the one that the call before started, so that nobody
-    waits for it: a patch holds from the call after next on. Only a step that brings patches has a second broadcast,
+    waits for it: a patch takes effect two calls later. Only a step that brings patches has a second broadcast,
     which is waited for. All ranks must call `exchange` equally often.
 
     Args:

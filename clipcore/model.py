@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from clipcore.notices import tell
+from clipcore.warn import tell
 
 # How torch's wrappers call the module inside; what is called `module` may also be a user's.
 _WRAPPER = re.compile(r"(?<![^.])(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.")

@@ -1,9 +1,7 @@
 """Mistakes in the training loop that are easy to make and hard to see: each is named once, with the fix."""
 
 import itertools
-import sys
 import threading
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,16 +11,13 @@ from torch import Tensor
 from torch.amp.grad_scaler import OptState
 
 from clipcore.coverage import coverage_of
-from clipcore.skip import hook
+from clipcore.hooks import hook
+from clipcore.warn import ClipWarning, tell
 
 WITNESSES = 16  # gradients looked at to tell whether a backward ran
 
 # A gradient is known again by an attribute: `module.to` cannot swap a tensor that has a weak reference.
 _marks = itertools.count(1)
-
-
-class ClipWarning(UserWarning):
-    """The training loop and the Clipper do not fit together."""
 
 
 class Notices:
@@ -146,16 +141,6 @@ class Notices:
         if text not in self._said:
             self._said.add(text)
             tell(text, ClipWarning)
-
-
-def tell(text: str, category: type[Warning]) -> None:
-    """Warn, pointing at the user's own line: the first that is neither this package's nor torch's."""
-    level = 1
-    frame = sys._getframe()
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("clipcore", "torch"):
-        frame = frame.f_back
-        level += 1
-    warnings.warn(text, category, stacklevel=level)
 
 
 def _sample(gradients: Sequence[Tensor]) -> list[Tensor]:

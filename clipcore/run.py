@@ -8,11 +8,9 @@ The training thread only hands each step to the recorder; everything else happen
 on the wire, training goes on.
 """
 
-import atexit
 import logging
 import math
 import os
-import re
 import socket
 import sys
 import threading
@@ -24,21 +22,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType, UnionType
 from typing import Any, Literal, Self, get_args
-from weakref import WeakSet
 
 from torch import Tensor
 
+from clipcore import lifetime
 from clipcore.announcements import Announcements
 from clipcore.clipper import Clipper
 from clipcore.gate import Gate
 from clipcore.link import Link, header_token
+from clipcore.metrics import Admission
 from clipcore.outbox import Outbox
 from clipcore.recorder import MetricError, Record, Recorder
 from clipcore.settings import Update
-from clipcore.stats import COLUMNS, ClipStats
+from clipcore.stats import ClipStats
 from clipcore.wire import (
     MAX_LAYERS,
-    MAX_METRICS,
     MAX_NAME,
     MAX_OBJECT_BYTES,
     MAX_OBJECT_DEPTH,
@@ -54,18 +52,14 @@ log = logging.getLogger("clipcore")
 
 DEFAULT_URL = "http://127.0.0.1:8420"
 LAYERS_INTERVAL_S = 0.5
-OWN_METRICS = MAX_METRICS - len(COLUMNS)
 MAX_SENTENCES = 100
-
-_METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,63}")
-_RESERVED = frozenset({"seq", "step", "time", "mode", *COLUMNS})
 
 EXIT_TIMEOUT_S = 5.0
 
 End = Literal["finished", "stopped", "failed"]
 
 #: How a run ends whose Clipper is gone: nothing tells whether the training came to its end.
-LET_GO: tuple[End, str] = ("stopped", "the script let its Clipper go without run.finish()")
+LET_GO: tuple[End, str] = ("stopped", "the script dropped its Clipper without calling run.finish()")
 #: So long after that: a script whose last function has returned is about to exit, which ends the run as "finished".
 LET_GO_S = 2.0
 
@@ -112,11 +106,7 @@ def connect(
         token=header_token(token or os.environ.get("CLIPCORE_TOKEN")),
         config={} if config is None else _fields(config),
     )
-    for earlier in list(_runs):
-        earlier._give_way_to(run)
-    _runs.add(run)
-    atexit.unregister(_end_all_at_exit)
-    atexit.register(_end_all_at_exit)  # before whatever was there before
+    lifetime.begin(run)
     return run
 
 
@@ -158,7 +148,7 @@ class Run:
         self._outbox = Outbox()
         self._gate = Gate(self._obeyed)
         self._announcements = Announcements(clipper.obeyed, self._applied)
-        self._known_metrics: set[str] = set()
+        self._admission = Admission(self._say)
         self._step = 0
         self._layers_due = 0.0
         self._short = True  # no layers were due beyond those of the first step
@@ -182,7 +172,7 @@ class Run:
             self._say(f"run.log records nothing {self._over}")
             return
         try:
-            self._push(stats, metrics if metrics.keys() <= self._known_metrics else self._admissible(metrics))
+            self._push(stats, self._admission.admit(metrics))
             self._step = stats.step
             self._announcements.announce()
         except Exception as error:  # noqa: BLE001  telemetry must never end somebody's training
@@ -246,10 +236,11 @@ class Run:
         self._link.end()
 
     def _deliver(self, timeout_s: float) -> None:
-        _runs.discard(self)
+        lifetime.end(self)
         if not self._link.close(timeout_s):
             rows = self._outbox.pending_rows
-            log.warning("run %s: the server did not take %s", self.id, f"the last {rows} steps" if rows else "its end")
+            lost = f"the last {rows} steps, which are lost" if rows else "the end of the run, which is lost"
+            log.warning("run %s: the server did not acknowledge %s", self.id, lost)
 
     def __enter__(self) -> Self:
         return self
@@ -310,23 +301,6 @@ class Run:
         except MetricError as error:
             self._say(f"run.log leaves out what is no number: {error}")
             self._push(stats, {name: value for name, value in metrics.items() if name != error.name})
-
-    def _admissible(self, metrics: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
-        """Remember new metrics whose names the wire can carry; say once which others are left out, and why."""
-        for name in metrics:
-            if name in self._known_metrics:
-                continue
-            if name in _RESERVED:
-                self._say(f"run.log leaves out metric {name!r}: every step has a column of that name already")
-            elif not _METRIC_NAME.fullmatch(name):
-                self._say(
-                    f"run.log leaves out metric {name!r}: a name is a letter, then up to 63 of A-Z a-z 0-9 _ . / -"
-                )
-            elif len(self._known_metrics) >= OWN_METRICS:
-                self._say(f"run.log leaves out metric {name!r}: a run has at most {OWN_METRICS} metrics of its own")
-            else:
-                self._known_metrics.add(name)
-        return {name: value for name, value in metrics.items() if name in self._known_metrics}
 
     def _obeyed(self, command_id: str, command: str) -> None:
         clipper = self._clipper()
@@ -435,21 +409,3 @@ class Run:
 
 def _nobody() -> None:
     """A reference to a Clipper that is gone."""
-
-
-_runs: WeakSet[Run] = WeakSet()  # whose links are at work
-
-
-def _end_all_at_exit() -> None:
-    for run in list(_runs):
-        run._finish_at_exit()
-
-
-def _leave_all_to_parent() -> None:
-    for run in list(_runs):
-        run._leave_to_parent()
-    _runs.clear()
-
-
-if hasattr(os, "register_at_fork"):  # where there is fork
-    os.register_at_fork(after_in_child=_leave_all_to_parent)

@@ -1,13 +1,13 @@
 """Skip an optimizer's step when the gradients were not finite."""
 
 import weakref
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
+
+from clipcore.hooks import hook
 
 
 class StepSkipper:
@@ -93,28 +93,3 @@ def _restore_found_inf(optimizer: torch.optim.Optimizer) -> None:
     optimizer.found_inf = _replaced.pop(optimizer)  # type: ignore[attr-defined]
     if optimizer.found_inf is None:  # type: ignore[attr-defined]
         del optimizer.found_inf  # type: ignore[attr-defined]  # as GradScaler does
-
-
-def hook(
-    optimizer: torch.optim.Optimizer, register: Callable[..., RemovableHandle], method: Callable[..., None]
-) -> None:
-    """Hook a method into an optimizer while its object lives: a forgotten Clipper is not kept at work.
-
-    What a dead object leaves there goes with the next hook, not at once: that could be while the optimizer calls it.
-    """
-    reference = weakref.WeakMethod(method)
-
-    def call(*arguments: Any) -> None:
-        if (alive := reference()) is not None:
-            alive(*arguments)
-
-    hooks = _hooks.setdefault(optimizer, [])
-    for dead, handle in hooks:
-        if dead() is None:
-            handle.remove()
-    hooks[:] = [(alive, handle) for alive, handle in hooks if alive() is not None]
-    hooks.append((reference, register(call)))
-
-
-_hooks: WeakKeyDictionary[torch.optim.Optimizer, list[tuple[weakref.WeakMethod[Any], RemovableHandle]]]
-_hooks = WeakKeyDictionary()

@@ -65,12 +65,12 @@ class ClipStats:
 
     @property
     def norm(self) -> Tensor:
-        """The gradients' joint norm before clipping."""
+        """The gradients' global norm before clipping."""
         return self.numbers[1]
 
     @property
     def clipped_norm(self) -> Tensor:
-        """The gradients' joint norm after clipping, as it really is."""
+        """The gradients' global norm after clipping, as it really is."""
         return self.numbers[2]
 
     @property

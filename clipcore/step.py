@@ -21,7 +21,7 @@ class Outcome:
 
     Attributes:
         before: the measurements before.
-        total: joint norm before, 0-d float64.
+        total: global norm before, 0-d float64.
         written: (n,) float64, norms after.
         changed: (n,) bool, which gradients are not what they were; None for none.
         threshold: bound in force, 0-d float64.
@@ -64,7 +64,7 @@ def take_step(model: Model, gradients: Gradients, rule: Rule, nonfinite: str) ->
         model: the parameters, for their names and for rules that look at weights.
         gradients: theirs.
         rule: decides.
-        nonfinite: what to do when an element or the joint norm is not finite. "raise" waits for the device.
+        nonfinite: what to do when an element or the global norm is not finite. "raise" waits for the device.
 
     Raises:
         RuntimeError: `nonfinite` is "raise" and a gradient is not finite; gradients and statistics are unchanged.
@@ -140,10 +140,10 @@ def _guard(nonfinite: str, before: Measured, total: Tensor, name_of: Callable[[i
         what = (
             f"the gradients of {', '.join(guilty)} are"
             if guilty
-            else "every gradient is finite, but their joint norm is"
+            else "every gradient is finite, but their global norm is"
         )
         raise RuntimeError(
-            f"{what} not finite; they are unchanged. Choose nonfinite='skip', 'zero' or 'propagate' to go on with such "
-            "steps"
+            f"{what} not finite; nothing was changed. Use nonfinite='skip', 'zero' or 'propagate' to continue past "
+            "such steps"
         )
     return None

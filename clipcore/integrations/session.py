@@ -20,7 +20,7 @@ log = logging.getLogger("clipcore")
 
 LONGEST_PAUSE = timedelta(days=30)  # while the first rank is paused, the others wait for its word
 
-BROKEN_OFF: tuple[End, str] = ("failed", "the training did not come to its end")
+BROKEN_OFF: tuple[End, str] = ("failed", "training ended before it was complete")
 
 
 #: Arguments of `Clipper` that are no settings.
@@ -81,7 +81,7 @@ class Session:
         return bool(word)
 
     def break_off(self) -> None:
-        """The training is over and has not come to its end; nobody told why."""
+        """End the run of a training that stopped before it was complete; nobody told why."""
         if self._run is not None:
             self._run.finish(*BROKEN_OFF)
 

@@ -20,7 +20,7 @@ class AdaGC(ScalingRule):
     source = "Wang et al. 2025, https://arxiv.org/abs/2502.11034"
     parameters = (
         Parameter("lambda_rel", 1.05, "Bound on norm / moving average of the norm.", unit="fraction of the average"),
-        Parameter("lambda_abs", 1.0, "Upper bound on the joint norm during warm-up.", unit="gradient norm"),
+        Parameter("lambda_abs", 1.0, "Upper bound on the global norm during warm-up.", unit="gradient norm"),
         Parameter("beta", 0.98, "How much of the moving average is kept at each step.", unit="fraction", maximum=1.0),
         Parameter(
             "warmup",

@@ -26,7 +26,7 @@ class AutoClip(ScalingRule):
 
     mode = "autoclip"
     title = "Percentile of history (AutoClip)"
-    help = "Clips the joint norm to a percentile of the norms seen so far."
+    help = "Clips the global norm to a percentile of the norms seen so far."
     source = "Seetharaman et al. 2020, https://arxiv.org/abs/2007.14469"
     parameters = (
         Parameter("percentile", 10.0, "Percentile of the history that becomes the threshold.", unit="%", maximum=100.0),

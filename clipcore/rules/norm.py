@@ -9,10 +9,10 @@ class Norm(ScalingRule):
 
     mode = "norm"
     title = "Global norm"
-    help = "Scales all gradients together so that their joint norm is at most max_norm."
+    help = "Scales all gradients together so that their global norm is at most max_norm."
     source = "Pascanu et al. 2013, https://arxiv.org/abs/1211.5063"
     parameters = (
-        Parameter("max_norm", 1.0, "Upper bound on the joint norm of all gradients.", unit="gradient norm"),
+        Parameter("max_norm", 1.0, "Upper bound on the global norm of all gradients.", unit="gradient norm"),
         Parameter(
             "norm_type",
             2.0,

@@ -19,7 +19,7 @@ class ZClip(ScalingRule):
 
     mode = "zclip"
     title = "Outliers by z-score (ZClip)"
-    help = "Clips the joint norm when it is an outlier among the norms before it."
+    help = "Clips the global norm when it is an outlier among the norms before it."
     source = "Kumar et al. 2025, https://arxiv.org/abs/2504.02507"
     parameters = (
         Parameter("alpha", 0.97, "How much of mean and variance is kept at each step.", unit="fraction", maximum=1.0),
@@ -35,7 +35,7 @@ class ZClip(ScalingRule):
             minimum=1,
             maximum=MAX_STEPS,
         ),
-        Parameter("max_norm", 1.0, "Upper bound on the joint norm at any time.", unit="gradient norm"),
+        Parameter("max_norm", 1.0, "Upper bound on the global norm at any time.", unit="gradient norm"),
     )
     bound = "z"
     bounds = "global norm"

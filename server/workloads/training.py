@@ -78,7 +78,7 @@ class Training:
 
 
 def gradient_norm(model: nn.Module) -> Tensor:
-    """The joint norm in float64, of the gradients as they are and not as the clipper says they are."""
+    """The global norm in float64, of the gradients as they are and not as the clipper says they are."""
     gradients = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
     norm: Tensor = torch.linalg.vector_norm(torch.cat(gradients).double())
     return norm

@@ -94,7 +94,7 @@ class TestStats:
         assert parameters[0].grad._version == version
 
     def test_a_zero_norm_has_coefficient_one(self):
-        """Nothing was taken away."""
+        """0 / 0 counts as 1, for all gradients together and for each layer: nothing was taken away."""
         stats = Clipper(model_with(torch.zeros(3))).clip_()
         assert (stats.norm, stats.coef, stats.layers[1, 0]) == (0.0, 1.0, 1.0)
 
@@ -173,7 +173,7 @@ class TestParameters:
         assert Clipper(model).names == ("0.weight", "0.bias", "1.bias")
 
     def test_pairs_give_names_and_tensors_get_numbers(self):
-        """A lone tensor too."""
+        """A tensor given twice has its first name only, and a lone tensor is number 0."""
         one, other = model_with(torch.ones(1), torch.ones(1))
         assert Clipper([("a", one), ("b", other), ("again", one), ("a", one)]).names == ("a", "b")
         assert Clipper([one, other, one]).names == ("0", "1")
@@ -441,7 +441,7 @@ def test_an_empty_name_is_refused():
 
 
 def test_a_group_that_is_none_is_refused():
-    """Naming it."""
+    """The error shows what was given, and says what a group is."""
     with pytest.raises(TypeError, match=r"group must be a torch.distributed.ProcessGroup .*, got 'g'"):
         Clipper([nn.Parameter(torch.ones(1))], group="g")
 

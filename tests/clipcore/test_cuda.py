@@ -35,7 +35,7 @@ def give_gradients(params: Sequence[Tensor], factor: float = 1.0) -> None:
         param.grad = (param.detach() + 0.1) * factor
 
 
-def joint_norm(params: Sequence[Tensor]) -> float:
+def global_norm(params: Sequence[Tensor]) -> float:
     return torch.cat([param.grad.double().ravel() for param in params if param.grad is not None]).norm().item()
 
 
@@ -65,7 +65,7 @@ def test_no_mode_waits_for_the_device(mode, nonfinite, forbid_waiting):
         stats = clipper.clip_()
         layers = stats.layers
     torch.cuda.set_sync_debug_mode("default")
-    assert stats.clipped_norm.item() == pytest.approx(joint_norm(params), rel=1e-6)
+    assert stats.clipped_norm.item() == pytest.approx(global_norm(params), rel=1e-6)
     assert layers[0, 3].item() == 0.0
 
 
@@ -83,7 +83,7 @@ def test_drop_ins_do_not_wait_for_the_device(dtype, forbid_waiting):
         torch.cuda.set_sync_debug_mode("default")
     assert before.item() > 1.0
     assert clamped.item() > 0
-    assert total.item() == pytest.approx(joint_norm(params), rel=1e-6)
+    assert total.item() == pytest.approx(global_norm(params), rel=1e-6)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -151,7 +151,7 @@ def test_a_graph_obeys_a_threshold_changed_later(mode, bound):
         clipper.sync_params()
         refill(params, 10.0)
         graph.replay()
-        norms.append(joint_norm(params))
+        norms.append(global_norm(params))
         replayed = [param.grad.clone() for param in params]
         refill(params, 10.0)
         clipcore.Clipper(params, mode, **{bound: value}).clip_()
@@ -170,13 +170,13 @@ def test_a_graph_keeps_the_addresses_it_was_captured_with():
         clipcore.clip_grad_norm_(others, 1.0)
         torch.zeros(len(params) * 8, dtype=torch.int64).pin_memory()
     refill(params, 3.0)
-    before = joint_norm(params)
+    before = global_norm(params)
     graph.replay()
     torch.cuda.synchronize()
     names = clipcore.stats.COLUMNS
     assert numbers[names.index("norm")].item() == pytest.approx(before, rel=1e-6)
-    assert numbers[names.index("clipped_norm")].item() == pytest.approx(joint_norm(params), rel=1e-6)
-    assert joint_norm(params) == pytest.approx(0.5, rel=1e-5)
+    assert numbers[names.index("clipped_norm")].item() == pytest.approx(global_norm(params), rel=1e-6)
+    assert global_norm(params) == pytest.approx(0.5, rel=1e-5)
 
 
 def test_gradients_may_be_clipped_on_any_stream():
@@ -190,7 +190,7 @@ def test_gradients_may_be_clipped_on_any_stream():
             give_gradients(params)
             clipper.clip_()
         torch.cuda.current_stream().wait_stream(stream)
-        assert joint_norm(params) == pytest.approx(0.5, rel=1e-5)
+        assert global_norm(params) == pytest.approx(0.5, rel=1e-5)
 
 
 def test_records_are_at_most_two_steps_late():

@@ -14,8 +14,8 @@ from torch import nn
 
 import clipcore
 from clipcore.integrations.session import Session
-from clipcore.notices import ClipWarning
 from clipcore.rules import RULES
+from clipcore.warn import ClipWarning
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this torch is built without torch.distributed")
 

@@ -57,7 +57,7 @@ def test_large_models_are_sampled_more_sparsely(monkeypatch):
 
 @pytest.mark.parametrize("every", [-1, 1.5, True, "all", None, 2**31])
 def test_what_is_no_whole_number_is_refused(every):
-    """Naming it."""
+    """So is a number out of bounds; the error names the argument, its bounds and what was given."""
     with pytest.raises(
         ValueError, match=re.escape(f"exponents must be a whole number >= 0, at most 1,000,000,000, got {every!r}")
     ):

@@ -127,7 +127,7 @@ class TestClipGradNorm:
 
     @pytest.mark.parametrize("max_norm", [-1.0, math.nan])
     def test_a_negative_or_nan_bound_is_refused(self, max_norm):
-        """ValueError, and nothing changed."""
+        """A ValueError names the argument and the rule, and the gradients stay as they were."""
         parameters = two_layers()
         before = parameters[0].grad.clone()
         with pytest.raises(ValueError, match=r"max_norm must be >= 0, got"):
@@ -165,7 +165,7 @@ class TestClipGradNorm:
         torch.testing.assert_close(parameters[1].grad, torch.tensor([0.8], dtype=torch.float64), rtol=1e-6, atol=0)
 
     def test_an_exhausted_generator_warns_and_does_nothing(self):
-        """With torch's text."""
+        """The warning has torch's text, and the norm is 0."""
         generator = (parameter for parameter in two_layers())
         list(generator)
         with pytest.warns(UserWarning, match="`parameters` is an empty generator, no gradient clipping will occur"):
@@ -227,7 +227,7 @@ class TestClipGradValue:
         assert count == sum((grad.abs() > 2.5).sum() for grad in grads)
 
     def test_a_single_tensor_is_a_list_of_one(self):
-        """As in torch."""
+        """A parameter by itself is clamped as it is in a list."""
         one, other = with_grads(torch.arange(-5.0, 5)), with_grads(torch.arange(-5.0, 5))
         clip_grad_value_(one[0], 2.5)
         clip_grad_value_(other, 2.5)
@@ -241,7 +241,7 @@ class TestClipGradValue:
 
     @pytest.mark.parametrize("clip_value", [-1.0, math.nan])
     def test_a_negative_or_nan_limit_is_refused(self, clip_value):
-        """ValueError, and nothing changed."""
+        """A ValueError names the argument and the rule, and the gradients stay as they were."""
         parameters = with_grads(torch.ones(3))
         with pytest.raises(ValueError, match="clip_value must be >= 0, got"):
             clip_grad_value_(parameters, clip_value)
@@ -249,7 +249,7 @@ class TestClipGradValue:
 
     @pytest.mark.parametrize("parameters", [[], [nn.Parameter(torch.ones(2))]])
     def test_without_gradients_it_does_nothing(self, parameters):
-        """Where torch raises."""
+        """Nothing was clamped, so the count is 0, where torch raises."""
         assert clip_grad_value_(parameters, 1.0) == 0
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -261,7 +261,7 @@ class TestClipGradValue:
         assert torch.equal(parameters[0].grad, limit.expand(2))
 
     def test_a_complex_element_is_clamped_in_modulus(self):
-        """And keeps its direction."""
+        """An element longer than the limit keeps its direction; a shorter one stays."""
         parameters = with_grads(torch.tensor([3 + 4j, 0.3 + 0.4j]))
         assert clip_grad_value_(parameters, 1.0) == 1
         torch.testing.assert_close(parameters[0].grad, torch.tensor([0.6 + 0.8j, 0.3 + 0.4j]))
@@ -298,7 +298,7 @@ class TestGetTotalNorm:
             get_total_norm([torch.tensor([value])], error_if_nonfinite=True)
 
     def test_no_tensors_have_norm_zero(self):
-        """As in torch."""
+        """The norm of an empty list is 0, as in torch."""
         assert get_total_norm([]) == 0.0
 
 
@@ -320,14 +320,17 @@ class TestClipGradsWithNorm:
         torch.testing.assert_close(parameters[0].grad, torch.tensor([0.3, 0.4]))
 
     def test_an_infinite_bound_changes_nothing(self):
-        """Whatever the norm."""
+        """Not even by an infinite norm, whose quotient would be NaN."""
         parameters = with_grads(torch.tensor([3.0, 4.0]))
         clip_grads_with_norm_(parameters, math.inf, torch.tensor(math.inf))
         assert torch.equal(parameters[0].grad, torch.tensor([3.0, 4.0]))
 
     def test_without_gradients_it_does_nothing(self):
-        """As in torch."""
-        clip_grads_with_norm_([nn.Parameter(torch.ones(2))], 1.0, torch.tensor(1.0))
+        """A parameter that has no gradient keeps its value and gets none, as in torch."""
+        parameter = nn.Parameter(torch.ones(2))
+        clip_grads_with_norm_([parameter], 1.0, torch.tensor(1.0))
+        assert parameter.grad is None
+        assert torch.equal(parameter, torch.ones(2))
 
 
 @pytest.mark.parametrize("wrong", [True, "x", None, [1.0], torch.ones(2), np.ones(2)])
@@ -343,9 +346,11 @@ class TestArguments:
         assert torch.equal(parameters[0].grad, torch.tensor([3.0, 4.0]))
 
     def test_the_bound_of_a_known_norm(self, wrong):
-        """The one that scales."""
+        """`clip_grads_with_norm_` refuses a wrong bound too, and scales nothing."""
+        parameters = with_grads(torch.ones(2))
         with pytest.raises(TypeError, match=r"max_norm must be a number >= 0, got"):
-            clip_grads_with_norm_(with_grads(torch.ones(2)), wrong, torch.tensor(1.0))
+            clip_grads_with_norm_(parameters, wrong, torch.tensor(1.0))
+        assert torch.equal(parameters[0].grad, torch.ones(2))
 
     def test_norm_types(self, wrong):
         """Text is for torch's 'inf'."""
@@ -355,7 +360,7 @@ class TestArguments:
 
 @pytest.mark.parametrize("number", [np.float32(5), np.array(5), torch.tensor(5.0), decimal.Decimal(5)])
 def test_whatever_torch_takes_as_a_number_is_one(number):
-    """A norm type too."""
+    """Scalars of numpy, torch and decimal will do as the bound and as the norm's type."""
     parameters = with_grads(torch.tensor([30.0, 40.0]))
     clip_grad_norm_(parameters, number, norm_type=number)
     torch.testing.assert_close(get_total_norm([parameters[0].grad], 5.0), torch.tensor(5.0))
@@ -399,7 +404,7 @@ def test_a_known_norm_is_a_tensor():
 
 
 def test_an_integer_beyond_all_floats_bounds_nothing():
-    """As in a Clipper."""
+    """10**400 counts as infinity, and -10**400 is negative."""
     parameter = nn.Parameter(torch.zeros(2))
     parameter.grad = torch.tensor([3.0, 4.0])
     assert clip_grad_norm_([parameter], 10**400) == 5

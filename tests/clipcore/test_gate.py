@@ -69,10 +69,12 @@ def test_step_lets_exactly_one_through(loop):
 
 
 def test_resume_lets_the_loop_run_again(loop):
-    """After resume the loop runs freely."""
+    """After resume the loop advances by itself, step after step."""
     paused_at = pause(loop)
     loop.gate.submit("r", "resume")
     loop.wait_until(lambda: loop.steps > paused_at + 10)
+    assert loop.steps > paused_at + 10
+    assert loop.obeyed[-1] == ("r", "resume", paused_at)
 
 
 def test_stop_ends_the_loop_even_while_paused(loop):

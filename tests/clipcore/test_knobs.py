@@ -113,7 +113,7 @@ def test_two_knobs_of_one_name_are_refused():
 
 
 def test_a_knob_without_a_lower_bound_has_none_in_its_schema():
-    """JSON knows no infinity."""
+    """Infinite bounds are left out, since JSON knows no infinity; finite ones are there."""
     schema = Knob("shift", 0.0, "", minimum=-math.inf).schema()
     assert schema.keys() & {"minimum", "exclusiveMinimum", "maximum"} == set()
     assert LR.schema()["exclusiveMinimum"] == 0.0
@@ -121,7 +121,7 @@ def test_a_knob_without_a_lower_bound_has_none_in_its_schema():
 
 @pytest.mark.parametrize("knobs", [["lr"], Knob("lr", 0.1, "learning rate"), 3, "lr"])
 def test_what_is_no_list_of_knobs_is_refused(knobs):
-    """Naming it."""
+    """The error shows what was given: a name, a number, or a knob that is not in a list."""
     with pytest.raises(TypeError, match=r"knobs must be a list of clipcore.Knob, got .*(lr|3)"):
         Clipper([torch.nn.Parameter(torch.zeros(1))], knobs=knobs)
 

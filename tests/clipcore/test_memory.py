@@ -19,7 +19,7 @@ from clipcore.memory import find_overlap, is_dense, is_expanded, span_bytes
     ],
 )
 def test_dense_memory_has_no_gaps_in_some_order_of_dimensions(tensor, dense):
-    """Whatever the permutation."""
+    """Permuted dimensions are dense; slices with gaps and expanded tensors are not."""
     assert is_dense(tensor) is dense
 
 
@@ -31,7 +31,7 @@ def test_expanded_means_that_elements_share_a_place():
 
 
 def test_span_reaches_to_the_end_of_the_last_element():
-    """Gaps included."""
+    """The gaps between elements count, that after the last one does not; no elements span nothing."""
     assert span_bytes(torch.zeros(4, 4)[::2]) == 48
     assert span_bytes(torch.zeros(3, dtype=torch.float64)) == 24
     assert span_bytes(torch.zeros(0)) == 0

@@ -109,7 +109,7 @@ def test_the_drop_ins_read_no_value():
 
 
 def test_raise_is_the_policy_that_waits():
-    """As documented."""
+    """`clip_()` with nonfinite="raise" reads a value from the device."""
     model = model_with_gradients()
     clipper = Clipper(model, nonfinite="raise")
     with pytest.raises(AssertionError, match="waits for the device"), NoWaiting():
@@ -117,7 +117,7 @@ def test_raise_is_the_policy_that_waits():
 
 
 def test_fused_optimizers_skip_without_a_wait_and_others_with_one():
-    """As documented."""
+    """With nonfinite="skip" a fused optimizer's step reads no value from the device; any other's does."""
     for fused in (True, False):
         model = model_with_gradients()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=fused)

@@ -1,8 +1,6 @@
 """What happens to NaN and infinity, by policy."""
 
-import gc
 import math
-import weakref
 from functools import partial
 
 import pytest
@@ -28,10 +26,10 @@ def parameters_with(*values):
 @pytest.mark.parametrize("bad", BAD)
 class TestPolicies:
     def test_raise_names_the_parameters_and_changes_nothing(self, mode, bad):
-        """Neither gradients nor statistics."""
+        """Gradients and the rule's statistics are as before the step."""
         parameters = parameters_with([9.0], [bad, 1.0], [bad])
         clipper = Clipper([("a", parameters[0]), ("b", parameters[1]), ("c", parameters[2])], mode, nonfinite="raise")
-        with pytest.raises(RuntimeError, match=r"the gradients of 'b', 'c' are not finite; they are unchanged"):
+        with pytest.raises(RuntimeError, match=r"the gradients of 'b', 'c' are not finite; nothing was changed"):
             clipper.clip_()
         assert parameters[0].grad == 9.0
         assert parameters[1].grad[1] == 1.0
@@ -39,7 +37,7 @@ class TestPolicies:
         assert all(torch.equal(state[name], fresh) for name, fresh in clipper._rule.initial_state().items())
 
     def test_skip_leaves_the_gradients(self, mode, bad):
-        """And says so."""
+        """The step counts as skipped, no tensor as clipped, and every element is what it was."""
         parameters = parameters_with([9.0], [bad, 1.0])
         stats = Clipper(parameters, mode, nonfinite="skip").clip_()
         assert stats.skipped == 1
@@ -235,36 +233,9 @@ def test_a_step_that_raises_loses_no_gradient():
     assert parameter.item() == pytest.approx(-1.0, rel=1e-5)
 
 
-def test_a_forgotten_clipper_watches_no_step(recwarn):
-    """An optimizer's hooks do not keep a Clipper alive: in a notebook the next one takes over."""
-    parameter = nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=1.0)
-    clipper = Clipper([parameter], optimizer=optimizer, nonfinite="skip")
-    forgotten = weakref.ref(clipper)
-    del clipper
-    gc.collect()
-    assert forgotten() is None
-    parameter.grad = torch.ones(1)
-    optimizer.step()
-    assert len(recwarn) == 0
-
-
-def test_the_next_clipper_removes_the_hooks_of_those_that_are_gone():
-    """They do not pile up on the optimizer of a search for hyperparameters."""
-    parameter = nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=1.0)
-    counts = []
-    for _ in range(5):
-        clipper = Clipper([parameter], optimizer=optimizer, nonfinite="skip")
-        gc.collect()
-        counts.append((len(optimizer._optimizer_step_pre_hooks), len(optimizer._optimizer_step_post_hooks)))
-        del clipper
-    assert len(set(counts)) == 1
-
-
-def test_a_joint_norm_that_overflows_is_told_from_gradients_that_are_not_finite():
+def test_a_global_norm_that_overflows_is_told_from_gradients_that_are_not_finite():
     """In float64, where it can."""
     parameter = nn.Parameter(torch.zeros(2, dtype=torch.float64))
     parameter.grad = torch.tensor([2e200, 2e200], dtype=torch.float64)
-    with pytest.raises(RuntimeError, match="every gradient is finite, but their joint norm is not finite"):
+    with pytest.raises(RuntimeError, match="every gradient is finite, but their global norm is not finite"):
         Clipper([("w", parameter)], nonfinite="raise").clip_()

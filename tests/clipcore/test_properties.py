@@ -72,7 +72,7 @@ def test_the_direction_is_kept(parameters, bound):
 @few
 @given(models(), bounds)
 def test_below_the_bound_nothing_changes(parameters, bound):
-    """Bit for bit."""
+    """Gradients whose norm is below the bound stay bit for bit."""
     total = flat(parameters).norm().item()
     before = [parameter.grad.clone() for parameter in parameters]
     clipcore.clip_grad_norm_(parameters, total + bound)

@@ -80,7 +80,7 @@ def test_a_loss_that_requires_grad_is_recorded_by_its_value_now():
 
 
 def test_a_reader_on_another_thread_loses_nothing():
-    """In order, each once."""
+    """While one thread records, another gets every step, once and in order."""
     recorder, seen, done = Recorder(), [], threading.Event()
 
     def read():

@@ -57,6 +57,6 @@ def test_no_steps_give_an_empty_replay():
     ],
 )
 def test_what_cannot_be_replayed_is_refused(mode, values, sentence):
-    """With the reason."""
+    """A mode that needs more than norms, and wrong parameters, raise a ValueError that says what is wrong."""
     with pytest.raises(ValueError, match=sentence):
         replay(NORMS, mode, **values)

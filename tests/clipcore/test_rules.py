@@ -71,7 +71,7 @@ class TestAutoClip:
             assert coef == pytest.approx(1.0 if norm <= expected else expected / (norm + 1e-6))
 
     def test_max_norm_caps_the_threshold(self):
-        """Whatever the history."""
+        """A percentile of the history above max_norm gives max_norm."""
         assert decide(rule_of("autoclip", percentile=100.0, max_norm=0.5), 2.0)[1] == 0.5
 
     def test_a_history_that_is_kept_whole_grows(self, monkeypatch):
@@ -257,7 +257,7 @@ def test_state_carries_over(mode, values):
 
 
 def test_state_of_another_model_is_refused():
-    """Naming both shapes."""
+    """The error names the mode, the shapes that are needed and those that the state has."""
     with pytest.raises(ValueError, match=r"state of mode 'adagc' must have the shapes .*\(2,\).* got .*\(3,\)"):
         rule_of("adagc", count=2).load_state_dict(rule_of("adagc", count=3).state_dict())
 
@@ -309,12 +309,12 @@ class TestParameters:
             Parameter("max_norm", 1.0, "").check(value)
 
     def test_numbers_of_numpy_are_numbers(self):
-        """Configurations often hold them."""
+        """Numpy's float32 and int64, which configurations often hold, are taken as numbers."""
         assert Parameter("max_norm", 1.0, "").check(np.float32(0.5)) == 0.5
         assert Parameter("window", 1, "", kind="integer").check(np.int64(5)) == 5
 
     def test_upper_and_open_bounds(self):
-        """Are named too."""
+        """The error names an upper bound beside the lower one, and tells "> 0" from ">= 0"."""
         with pytest.raises(ValueError, match="percentile must be >= 0 and <= 100, got 101"):
             Parameter("percentile", 1.0, "", maximum=100.0).check(101)
         with pytest.raises(ValueError, match="eps must be > 0, got 0"):

@@ -53,7 +53,7 @@ def test_any_real_number_is_a_number(number):
 
 
 def test_an_integer_beyond_float64_is_infinite():
-    """max_norm=10**400 bounds nothing."""
+    """max_norm=10**400 becomes inf, which bounds nothing."""
     assert Settings().patched({"max_norm": 10**400}).config["max_norm"] == math.inf
 
 

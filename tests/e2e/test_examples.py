@@ -35,4 +35,4 @@ def test_the_plain_loop_runs_without_a_server():
         timeout=60,
         check=True,
     )
-    assert "did not take the last 50 steps" in done.stderr
+    assert "did not acknowledge the last 50 steps, which are lost" in done.stderr

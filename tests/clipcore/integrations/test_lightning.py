@@ -46,7 +46,7 @@ class Module(LightningModule):
 
 
 def norm_of(module):
-    """None without gradients."""
+    """The 2-norm of all gradients that there are; None if there are none."""
     gradients = [parameter.grad.flatten() for parameter in module.parameters() if parameter.grad is not None]
     return torch.cat(gradients).norm().item() if gradients else None
 
@@ -76,7 +76,7 @@ def test_every_step_of_the_optimizer_finds_clipped_gradients():
 
 
 def test_gradients_are_clipped_once_all_micro_batches_are_in():
-    """As the Trainer would."""
+    """Two steps of three micro-batches end in the weights that the Trainer's own `gradient_clip_val` gives."""
     ours, theirs, clip = Module(), Module(), ClipCallback(max_norm=0.5)
     fit(ours, clip, accumulate_grad_batches=3)
     fit(theirs, accumulate_grad_batches=3, gradient_clip_val=0.5)
@@ -225,7 +225,7 @@ def test_a_run_shows_every_step_with_its_loss_and_learning_rate(page):
 
 
 def test_an_exception_fails_the_run(page):
-    """With the traceback."""
+    """The run ends as "failed", keeps the steps before, and its reason holds the traceback."""
 
     class Fails(Module):
         def training_step(self, batch, batch_idx):
