@@ -187,7 +187,7 @@ class Run:
             return not self._gate.stopping
         if not self._gate.in_use:
             self._gate.in_use = True
-            self._tell_state()
+            self._tell_state(self._step)
         return self._gate.pass_()
 
     def unless_finished(self, state: End, reason: str) -> None:
@@ -304,12 +304,22 @@ class Run:
 
     def _obeyed(self, command_id: str, command: str) -> None:
         clipper = self._clipper()
-        self._note_applied(command_id, self._step, clipper.config if clipper else {}, command=command)
-        self._tell_state()
+        match command:
+            case "step":
+                step = self._step + self._gate.steps_allowed
+            case "resume":
+                step = self._step + 1
+            case _:  # no step obeys these: the loop waits, or ends, after this one
+                step = self._step
+        self._tell_state(step)  # first, so that whoever has the answer finds the run in that state
+        self._note_applied(command_id, step, clipper.config if clipper else {}, command=command)
 
-    def _tell_state(self) -> None:
-        data = {"state": "paused" if self._gate.paused else "running", "commands": True}
-        self._outbox.add_note("event", step=self._step, time=time.time(), kind="state", text="", data=data)
+    def _tell_state(self, step: int) -> None:
+        """What the loop does; one that was asked to stop still runs its script's end, and obeys no more."""
+        gate = self._gate
+        data = {"state": "paused" if gate.paused and not gate.stopping else "running", "commands": not gate.stopping}
+        text = "stopping" if gate.stopping else ""
+        self._outbox.add_note("event", step=step, time=time.time(), kind="state", text=text, data=data)
 
     # --- called on the link's thread ---
 
