@@ -277,6 +277,8 @@ class Hub:
             UnknownRunError: there is no such run.
         """
         run = self.catalogue.run(run_id)
+        if not request:
+            return Refusal('nothing to change: a patch names at least one setting, such as {"max_norm": 0.5}')
         if run.trainer is None:
             return Refusal(f"no trainer is attached to run {run_id!r} ({run.info.state})", attached=False)
         if not isinstance(request, str):

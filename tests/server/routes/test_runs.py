@@ -344,6 +344,13 @@ def test_what_is_no_request_is_422(history, path, body):
     assert answer.json()["detail"].startswith("body")
 
 
+def test_a_patch_of_nothing_is_422(site, trainer):
+    """Nothing is asked for, so no step obeys."""
+    answer = post(site, "/r1/control", {})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("nothing to change: ")
+
+
 def test_what_is_no_text_is_422(history):
     """Half a surrogate pair, which JSON can spell, could not be passed on."""
     answer = history.http.post(
