@@ -300,7 +300,8 @@ def test_all_viewers_see_what_the_trainer_has_yet_to_answer(site, trainer):
     assert watching.wait("status")["run"]["waiting"] == []
 
 
-def test_a_control_of_nothing_is_rejected(site, trainer):
+@pytest.mark.usefixtures("trainer")
+def test_a_control_of_nothing_is_rejected(site):
     """No trainer is bothered with it, and no step is said to obey."""
     viewer = site.viewer()
     viewer.send(control())

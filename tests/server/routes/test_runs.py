@@ -344,7 +344,8 @@ def test_what_is_no_request_is_422(history, path, body):
     assert answer.json()["detail"].startswith("body")
 
 
-def test_a_patch_of_nothing_is_422(site, trainer):
+@pytest.mark.usefixtures("trainer")
+def test_a_patch_of_nothing_is_422(site):
     """Nothing is asked for, so no step obeys."""
     answer = post(site, "/r1/control", {})
     assert answer.status_code == 422
