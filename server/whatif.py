@@ -22,8 +22,9 @@ _MOST_DECADES = log10(float_info.max)
 POINTS = 1000
 MOST_BINS = 60
 BINS_PER_DECADE = (100, 50, 20, 10, 5, 2, 1)
-#: So large a share of the values at either end may lie outside the histogram.
-RARE = 0.02
+#: So large a share of the values at either end may lie outside the histogram, if they are that much farther out.
+RARE = 0.05
+FAR_DECADES = 0.5
 #: The share that each quantile is to clip, and what that means.
 _QUANTILES = {
     "p50": (0.5, ", not only the spikes"),
@@ -133,15 +134,15 @@ def _share_above(ordered: Sequence[float], threshold: float) -> float:
 def histogram(ordered: Sequence[float]) -> Histogram | None:
     """At most MOST_BINS bins on round exponents, so that they hold still while steps come in; None without values.
 
-    They reach at most a decade beyond where all but a RARE share of the values lie: the huge norms that many trainings
-    start with would leave no room for the others.
+    They reach little beyond where all but a RARE share of the values lie: the huge norms that many trainings start with
+    would leave no room for the others.
     """
     zeros = bisect_right(ordered, 0.0)
     if zeros == len(ordered):
         return None
     positive = ordered[zeros:]
-    low = max(log10(positive[0]), log10(quantile(positive, RARE)) - 1)
-    high = min(log10(positive[-1]), log10(quantile(positive, 1 - RARE)) + 1)
+    low = max(log10(positive[0]), log10(quantile(positive, RARE)) - FAR_DECADES)
+    high = min(log10(positive[-1]), log10(quantile(positive, 1 - RARE)) + FAR_DECADES)
     per_decade = next((bins for bins in BINS_PER_DECADE if (high - low) * bins <= MOST_BINS), 1)
     exponents = (k / per_decade for k in range(floor(low * per_decade), floor(high * per_decade) + 2))
     edges = [10**exponent if exponent < _MOST_DECADES else float_info.max for exponent in exponents]

@@ -56,7 +56,7 @@ const PIXELS_PER_TICK = 72;
 const LEAST_TICKS = 2;
 const MOST_TRIES = 10;
 /** What an average goes back to, about. */
-export const MEMORY_STEPS = 50;
+const MEMORY_STEPS = 50;
 const LOSS = /(^|[_./-])loss$/;
 
 /** Rows of one scene, found once and read by column. */

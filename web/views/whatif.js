@@ -279,7 +279,7 @@ function coefCurves({ threshold, coef }) {
  */
 function outsideWords({ histogram }) {
   const { below = 0, beyond = 0 } = histogram ?? {};
-  return [below && `${count(below)} left of the chart`, beyond && `${count(beyond)} right of it`].filter(Boolean).join(", ");
+  return below + beyond ? `${count(below + beyond)} steps off the chart` : "";
 }
 
 /**
@@ -293,7 +293,7 @@ function outsideWords({ histogram }) {
 function effectWords(whatif, counted, bound, pointed) {
   const clamp = whatif.question.metric === "max_abs";
   const share = clamp && counted?.exponents ? shareBeyond(counted.exponents, bound) : NaN;
-  const elements = Number.isNaN(share) ? "" : `clamps about ${percent(share)} of elements (estimated from a sample of step ${count(counted?.step ?? NaN)})`;
+  const elements = Number.isNaN(share) ? "" : `clamps ~${percent(share)} of elements (sample of step ${count(counted?.step ?? NaN)})`;
   const words = clamp ? elements : `mean coefficient ${number(coefAt(whatif, bound))}`;
   if (!pointed) return words;
   return [`at ${number(bound)}: clips ${percent(clippedAt(whatif, bound))}`, words].filter(Boolean).join(", ");
