@@ -103,7 +103,7 @@ def test_nonfinite_numbers_travel_as_strings(value):
         ({**STEPS, "columns": columns(time=["NaN"])}, "time"),
         ({**STEPS, "columns": columns(time=[1e13])}, "time"),
         ({**STEPS, "columns": columns(time=[-1.0])}, "time"),
-        ({**STEPS, "columns": columns(norm=[1.0, 2.0])}, "'norm' has 2 rows where step has 1"),
+        ({**STEPS, "columns": columns(norm=[1.0, 2.0])}, r"'norm' must be as long as step \(=1\), got 2"),
         ({**STEPS, "columns": columns(**{"no spaces": [1.0]})}, "no spaces"),
         ({**STEPS, "columns": columns(**{f"m{n}": [1.0] for n in range(MAX_METRICS + 1)})}, f"{MAX_METRICS}"),
         (
