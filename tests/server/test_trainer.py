@@ -1,5 +1,6 @@
 """A trainer's side of the wire, on a real server with a real socket."""
 
+import asyncio
 import math
 
 import pytest
@@ -9,6 +10,7 @@ from websockets.sync.client import connect
 from server import trainer as trainer_module
 from server.protocol import MAX_ROWS
 from server.sql import writing
+from server.writer import StoreError
 from tests.server.site import hello, steps, until
 
 
@@ -45,6 +47,44 @@ def test_a_new_run_starts_with_nothing_committed(site):
     run = run_of(site)
     assert (run["name"], run["state"], run["attached"]) == ("test", "running", True)
     assert (run["config"], run["control"]["max_norm"], run["layers"]) == ({"lr": 0.1}, 1.0, ["a", "b"])
+
+
+def while_introduced(site, monkeypatch, then):
+    """Ask for a change and a stop once a trainer is attached, before it is welcome; `then` comes after that."""
+    answers = []
+
+    async def introduce(*arguments):
+        requests = (site.hub.ask("r1", "1", {"max_norm": 0.5}), site.hub.ask("r1", "2", "stop"))
+        answers.extend(map(asyncio.create_task, requests))
+        await asyncio.sleep(0.01)
+        await then(*arguments)
+
+    monkeypatch.setattr(site.hub, "_introduce", introduce)
+    return answers
+
+
+def test_what_is_asked_of_a_trainer_waits_for_its_welcome(site, monkeypatch):
+    """It takes anything else first for a refusal, and would hang up."""
+    answers = while_introduced(site, monkeypatch, site.hub._introduce)
+    trainer = site.trainer()
+    trainer.start()
+    trainer.obey(1, 1, {"max_norm": 0.5})
+    assert [message["type"] for message in trainer.seen] == ["welcome", "control", "command", "ack"]
+    until(lambda: answers[0].done())
+    assert answers[0].result().config == {"max_norm": 0.5}
+
+
+def test_what_is_asked_of_a_trainer_that_is_never_welcome_is_answered(site, monkeypatch):
+    """Its connection is lost, and whoever asked need not wait longer."""
+
+    async def fail(*_):
+        raise StoreError("full")
+
+    answers = while_introduced(site, monkeypatch, fail)
+    trainer = site.trainer()
+    assert refused(trainer, hello()) == (1013, "full")
+    until(lambda: all(answer.done() for answer in answers))
+    assert [answer.result().attached for answer in answers] == [False, False]
 
 
 def test_what_is_acknowledged_is_stored(site):
