@@ -21,6 +21,7 @@ name = "eager"
 PIECE = 1 << 16  # elements
 BATCH = 1 << 20  # elements; bounds what temporaries take
 BLOCK = 1 << 10  # elements; what count_exponents looks at or leaves
+ROUNDINGS = 4  # of a sine, a cosine, their products and a modulus: a clamped one shall not come out above the limit
 
 
 def measure(tensors: Sequence[Tensor], norm_type: float = 2.0) -> Measured:
@@ -148,8 +149,10 @@ def _combine(values: Tensor, counts: Sequence[int], norm_type: float) -> Tensor:
 def _clamp_piece(piece: Tensor, limit: Tensor) -> Tensor:
     """Clamp in place; the number of elements it changed, 0-d."""
     if piece.is_complex():
-        over = piece.abs() > limit
-        piece.copy_(torch.where(over, torch.polar(limit.to(piece.real.dtype).expand_as(over), piece.angle()), piece))
+        bound = limit.to(piece.real.dtype)
+        over = piece.abs() > bound
+        within = bound * (1 - ROUNDINGS * torch.finfo(bound.dtype).eps)
+        piece.copy_(torch.where(over, torch.polar(within.expand_as(over), piece.angle()), piece))
     else:
         bound = limit.to(piece.dtype)  # rounded as an element would be: what equals it is not changed
         over = piece.abs() > bound

@@ -30,10 +30,25 @@ def test_a_clamp_of_complex_elements_counts_what_it_changes():
     before = [tensor.clone() for tensor in tensors]
     done = eager.clamp_(tensors, torch.tensor(0.5, dtype=torch.float64))
     for tensor, old, count in zip(tensors, before, done.count.tolist(), strict=True):
-        assert tensor.abs().le(0.5 * (1 + 1e-6)).all()
+        assert tensor.abs().le(0.5).all()
         assert count == (tensor != old).sum() == (old.abs() > 0.5).sum()
     torch.testing.assert_close(done.before.norm, torch.stack([norm_of(old) for old in before]), rtol=1e-6, atol=0)
     torch.testing.assert_close(done.norm, torch.stack([norm_of(tensor) for tensor in tensors]), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+@pytest.mark.parametrize("limit", [1e-30, 0.0, 1 / 3, 0.7, 1e30])
+def test_clamping_complex_elements_twice_changes_nothing(dtype, limit):
+    """They are within the limit the first time, in their own direction, though polar coordinates are rounded."""
+    tensor = torch.randn(100_000, dtype=dtype) * limit * 3
+    original = tensor.clone()
+    eager.clamp_([tensor], torch.tensor(limit, dtype=torch.float64))
+    once = tensor.clone()
+    assert eager.clamp_([tensor], torch.tensor(limit, dtype=torch.float64)).count.item() == 0
+    assert torch.equal(tensor, once)
+    torch.testing.assert_close(
+        once, original * (limit / original.abs()).clamp(max=1) if limit else once, rtol=1e-5, atol=0
+    )
 
 
 def test_sampled_exponents_look_at_one_block_in_many():
