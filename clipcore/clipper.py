@@ -131,7 +131,11 @@ class Clipper:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The effective configuration: mode, that mode's parameters, nonfinite, knobs."""
+        """The effective configuration: mode, that mode's parameters, nonfinite, knobs.
+
+        A copy: what is done to it changes nothing; `update` does. It is a plain dict rather than a read-only mapping,
+        which neither json nor pickle would write down.
+        """
         return self._controls.settings.config
 
     @property
