@@ -13,7 +13,7 @@ import { runTitle } from "./lib/format.js";
 import { Gaps } from "./lib/gaps.js";
 import { LayerHistory } from "./lib/layers.js";
 import { lockedBy, UNREACHABLE } from "./lib/lock.js";
-import { MOST_RUNS, Overlay, takeIn } from "./lib/overlay.js";
+import { MOST_RUNS, onShow, Overlay, takeIn } from "./lib/overlay.js";
 import { Requests } from "./lib/requests.js";
 import { StepTable } from "./lib/table.js";
 import { followRange } from "./lib/scale.js";
@@ -408,6 +408,17 @@ export class Store {
     const steps = this.table.column("step");
     const shown = this.shownRows;
     return followRange(steps[0] ?? 0, steps[shown - 1] ?? 0, this.view.width);
+  }
+
+  /**
+   * The rows that the charts show.
+   * @returns {import("./lib/gaps.js").Range | null}  null for none
+   */
+  get rowsOnShow() {
+    const { abscissa, range, table, view } = this;
+    const [lo, hi] = range.map(abscissa.at);
+    const rows = onShow(abscissa.column, table, [lo, hi]);
+    return rows && !view.range ? { ...rows, first: Math.max(1, rows.last - view.width + 1) } : rows;
   }
 
   /** Where steps lie on the charts' x-axis. */
