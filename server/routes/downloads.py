@@ -14,13 +14,14 @@ from server.export import as_csv, as_jsonl, as_parquet
 from server.protocol import MAX_COUNT, LogEntry, Rows, RunInfo
 from server.report import METRICS, report
 from server.routes.parts import CatalogueOf, StoreOf
-from server.routes.replies import WireResponse
+from server.routes.refusals import OF_RUN, STORED, refused
+from server.routes.replies import WireResponse, a_file
 from server.routes.web import web
 from server.store import Store
 
 Writer = Callable[[Sequence[str], Iterable[Rows]], Iterator[str] | Iterator[bytes]]
 
-router = APIRouter(prefix="/api/runs/{run_id}")
+router = APIRouter(prefix="/api/runs/{run_id}", responses=OF_RUN | STORED)
 
 FORMATS: dict[str, tuple[Writer, str]] = {
     "csv": (as_csv, "text/csv"),
@@ -30,8 +31,10 @@ FORMATS: dict[str, tuple[Writer, str]] = {
 #: Of a report: as many as a wide screen has pixels.
 REPORT_POINTS = 4000
 
+FILES = a_file(*(media_type for _, media_type in FORMATS.values()))
 
-@router.get("/export")
+
+@router.get("/export", response_class=Response, responses=FILES | refused(501, "Parquet needs pyarrow"))
 async def export(
     run_id: str,
     runs: CatalogueOf,
@@ -57,7 +60,7 @@ async def changes(run_id: str, runs: CatalogueOf, store: StoreOf) -> Response:
     return WireResponse(ChangeLog.of(info, log), headers=_attachment(f"{run_id}.changes.json"))
 
 
-@router.get("/report", response_class=HTMLResponse)
+@router.get("/report", response_class=Response, responses=a_file("text/html"))
 async def report_page(run_id: str, runs: CatalogueOf, store: StoreOf) -> Response:
     """The run as one self-contained page: charts, changes and configuration, to be opened without a server."""
     info, log = await _story(run_id, runs, store)

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from clipcore.rules import schema
+from server.routes.refusals import WATCHING
 from server.routes.replies import Reply, WireResponse
 
 router = APIRouter(prefix="/api")
@@ -17,7 +18,7 @@ class Rules(Reply):
     rules: dict[str, dict[str, Any]]
 
 
-@router.get("/rules", response_model=Rules)
+@router.get("/rules", response_model=Rules, responses=WATCHING)
 async def rules() -> Response:
     """The modes of clipping, with their parameters' defaults, bounds, units and help."""
     return WireResponse(Rules(rules=schema()))
