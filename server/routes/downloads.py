@@ -13,15 +13,15 @@ from server.changes import ChangeLog
 from server.export import as_csv, as_jsonl, as_parquet
 from server.protocol import MAX_COUNT, LogEntry, Rows, RunInfo
 from server.report import METRICS, report
-from server.routes.parts import CatalogueOf, StoreOf
-from server.routes.refusals import OF_RUN, STORED, refused
+from server.routes.parts import CatalogueOf, Known, StoreOf
+from server.routes.refusals import HISTORY, refused
 from server.routes.replies import WireResponse, a_file
 from server.routes.web import web
 from server.store import Store
 
 Writer = Callable[[Sequence[str], Iterable[Rows]], Iterator[str] | Iterator[bytes]]
 
-router = APIRouter(prefix="/api/runs/{run_id}", responses=OF_RUN | STORED)
+router = APIRouter(prefix="/api/runs/{run_id}", responses=HISTORY)
 
 FORMATS: dict[str, tuple[Writer, str]] = {
     "csv": (as_csv, "text/csv"),
@@ -31,18 +31,16 @@ FORMATS: dict[str, tuple[Writer, str]] = {
 #: Of a report: as many as a wide screen has pixels.
 REPORT_POINTS = 4000
 
-FILES = a_file(*(media_type for _, media_type in FORMATS.values()))
+FILES = a_file(*(media_type for _, media_type in FORMATS.values())) | refused(501, "Parquet needs pyarrow")
 
 
-@router.get("/export", response_class=Response, responses=FILES | refused(501, "Parquet needs pyarrow"))
+@router.get("/export", dependencies=[Known], response_class=Response, responses=FILES)
 async def export(
     run_id: str,
-    runs: CatalogueOf,
     store: StoreOf,
     format_: Annotated[Literal["csv", "jsonl", "parquet"], Query(alias="format")] = "csv",
 ) -> Response:
     """Every row at full resolution, as CSV, JSON Lines or Parquet."""
-    runs.run(run_id)  # which answers 404 for a deleted one, that the store still has
     write, media_type = FORMATS[format_]
     metrics = await asyncio.to_thread(store.metrics, run_id)
     try:

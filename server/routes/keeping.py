@@ -9,11 +9,11 @@ from starlette.responses import Response
 from server.catalogue import BusyRunError
 from server.protocol import MAX_NAME, RunInfo
 from server.routes.parts import CatalogueOf, HubOf, Steering
-from server.routes.refusals import OF_RUN, STEERING, STORED, refused
+from server.routes.refusals import HISTORY, STEERING, refused
 from server.routes.replies import WireResponse, WireRoute
 
 router = APIRouter(
-    prefix="/api/runs/{run_id}", dependencies=[Steering], route_class=WireRoute, responses=OF_RUN | STEERING | STORED
+    prefix="/api/runs/{run_id}", dependencies=[Steering], route_class=WireRoute, responses=HISTORY | STEERING
 )
 
 NameText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME)]

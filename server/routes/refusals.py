@@ -32,4 +32,4 @@ STEERING = (
 )
 NOT_UNDERSTOOD = refused(422, "A parameter or the body is not what is asked for")
 OF_RUN = WATCHING | NOT_UNDERSTOOD | refused(404, "There is no such run")
-STORED = refused(503, "The database cannot be read or written")
+HISTORY = OF_RUN | refused(503, "The database cannot be read or written")

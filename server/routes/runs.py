@@ -5,15 +5,15 @@ import secrets
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Body, HTTPException, Query, Request
 from pydantic import BaseModel, ConfigDict, JsonValue
 from starlette.responses import Response
 
 from server.hub import Hub
 from server.pictures import MOST_PICTURES
 from server.protocol import MAX_COUNT, RESERVED_COLUMNS, Command, Layers, LogEntry, Patch, Rows, RunInfo
-from server.routes.parts import CatalogueOf, HubOf, Steering, StoreOf
-from server.routes.refusals import OF_RUN, STEERING, STORED, WATCHING, Answers, refused
+from server.routes.parts import CatalogueOf, HubOf, Known, Steering, StoreOf
+from server.routes.refusals import HISTORY, OF_RUN, STEERING, WATCHING, Answers, refused
 from server.routes.replies import Reply, WireResponse, WireRoute
 from server.trainer import Refusal
 from server.whatif import (
@@ -112,15 +112,6 @@ ANSWERS: Answers = (
 )
 
 
-async def _known(run_id: str, catalogue: CatalogueOf) -> None:
-    """Answer 404 for a deleted run, which the store still has."""
-    catalogue.run(run_id)
-
-
-Known = Depends(_known)
-HISTORY = OF_RUN | STORED
-
-
 @router.get("", response_model=RunList, responses=WATCHING)
 async def runs(catalogue: CatalogueOf) -> Response:
     """All runs in brief."""
@@ -149,7 +140,7 @@ def series(
         raise HTTPException(
             422, f"metrics: run {run_id!r} has no {', '.join(map(repr, unknown))}; it has {', '.join(known)}"
         )
-    names = [name for name in known if any(name == each or fnmatchcase(name, each) for each in wanted)]
+    names = [name for name in known if any(fnmatchcase(name, each) for each in wanted)]
     found = store.series(run_id, names, first, last, points)
     return WireResponse(SeriesReply(columns=found.rows, exact=found.exact))
 
