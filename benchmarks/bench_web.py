@@ -4,7 +4,7 @@
 
 A real server and a real trainer run in processes of their own; the page shows the last 1,000 steps, then all steps.
 
-- redraws: draws of every visible chart per second.
+- redraws: draws of every visible chart per second; the histogram draws for keys, which come faster than that.
 - key: from a key that edits the threshold to the frame that shows it.
 - busy: share of one core that the page's main thread takes, in CPU time.
 - hidden: draws of the charts beyond the edge of a phone's screen, which should be none.
@@ -114,7 +114,7 @@ def measure_live(url: str, seconds: float) -> dict[str, Any]:
         start = time.monotonic()
         while time.monotonic() - start < seconds:
             opened.press("]")
-            time.sleep(random.uniform(0.1, 0.3))
+            time.sleep(random.uniform(0.1, 0.2))
         took = time.monotonic() - start
         rates = {chart: round((n - before[chart]) / took, 1) for chart, n in draws(opened).items()}
         keys = sorted(opened.evaluate("window.keys"))

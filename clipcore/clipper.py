@@ -47,8 +47,8 @@ class Clipper:
             call `clip_()` equally often; each call broadcasts 8 bytes, which nobody waits for. The group's backend must
             work on host memory (gloo).
         knobs: numbers of the training, such as its learning rate, that `update` changes too; see `clipcore.Knob`.
-        exponents: twice a second, count the exponents of one block of elements in this many (large models: fewer); 1
-            counts all, 0 none. See `ClipStats.exponents`.
+        exponents: twice a second, count the exponents of one block of elements in this many (small models: more, large
+            ones: fewer); 1 counts all, 0 none. See `ClipStats.exponents`.
         **values: the mode's own parameters.
 
     Raises:
@@ -131,7 +131,11 @@ class Clipper:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The effective configuration: mode, that mode's parameters, nonfinite, knobs."""
+        """The effective configuration: mode, that mode's parameters, nonfinite, knobs.
+
+        A copy: what is done to it changes nothing; `update` does. It is a plain dict rather than a read-only mapping,
+        which neither json nor pickle would write down.
+        """
         return self._controls.settings.config
 
     @property

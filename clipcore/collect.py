@@ -16,7 +16,7 @@ from clipcore.distributed import Shards, as_dtensor, whole_sum
 from clipcore.gradients import Gradients, Group
 from clipcore.inplace import refuse_unwritable
 from clipcore.kernels import Kernels, choose, eager
-from clipcore.memory import find_overlap, has_memory, is_dense
+from clipcore.memory import find_overlap, has_memory, is_expanded, span_bytes
 
 REAL = {torch.float32, torch.bfloat16, torch.float16, torch.float64}
 COMPLEX = {torch.complex64, torch.complex128}
@@ -91,9 +91,9 @@ def _refuse_transformed(argument: str, tensors: Sequence[Tensor]) -> None:
 def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> Gradients | None:
     """The tensors as one group, if every one is ordinary; None when one needs a closer look.
 
-    Ordinary: no subclass, strided and dense, real, writable, on the same device, and no two share memory. That is every
-    step of most models, so each attribute is read of all tensors at once, which is several times faster. It is what
-    `gather` finds out in C, for the devices that C does not see.
+    Ordinary: no subclass, strided, real, writable, on the same device, and no two reach into each other's memory. That
+    is every step of most models, so each attribute is read of all tensors at once, which is several times faster. It is
+    what `gather` finds out in C, for the devices that C does not see and for gradients with gaps.
     """
     if {type(tensor) for tensor in tensors} != {Tensor} or len({tensor.device for tensor in tensors}) > 1:
         return None
@@ -102,12 +102,16 @@ def _ordinary(tensors: Sequence[Tensor], owners: Sequence[int], count: int) -> G
     dtypes = {tensor.dtype for tensor in tensors}
     if not dtypes <= REAL or {tensor.layout for tensor in tensors} != {torch.strided}:
         return None
-    if not (all(map(Tensor.is_contiguous, tensors)) or all(map(is_dense, tensors))):
-        return None
     if any(map(Tensor.is_inference, tensors)):
         return None
+    if all(map(Tensor.is_contiguous, tensors)):
+        spans = [tensor.nbytes for tensor in tensors]
+    elif any(map(is_expanded, tensors)):
+        return None
+    else:
+        spans = list(map(span_bytes, tensors))
     starts = list(map(Tensor.data_ptr, tensors))
-    ends = sorted(map(operator.add, starts, [tensor.nbytes for tensor in tensors]))
+    ends = sorted(map(operator.add, starts, spans))
     starts.sort()
     if not all(map(operator.le, ends, starts[1:])):  # each but the last ends before the next one starts
         return None

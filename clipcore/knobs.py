@@ -38,7 +38,7 @@ class Knob(Parameter):
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"a knob's name must be an identifier of at most 64 letters, got {self.name!r}")
+            raise ValueError(f"a knob's name must be an identifier of at most 64 characters, got {self.name!r}")
         if self.name in NAMES:
             raise ValueError(f"a knob's name must not be one of the clipping's own, got {self.name!r}")
         if self.kind == "names":

@@ -213,11 +213,12 @@ class Link(threading.Thread):
         """Say what the server can only see as a gap, or not at all."""
         if lost := self._outbox.take_lost_rows():
             log.warning(
-                "%s steps were dropped while the server was unreachable: memory and disk buffers are full", f"{lost:,}"
+                "steps were dropped while the server was unreachable, %s in all: memory and disk buffers are full",
+                f"{lost:,}",
             )
         if foreign := self._outbox.take_foreign_rows():
             log.warning(
-                "another process has sent %s steps of this run: they stay, and as many of this one's are lost "
+                "another process has sent steps of this run, %s in all: they stay, and as many of this one's are lost "
                 "(is CLIPCORE_RUN_ID set twice?)",
                 f"{foreign:,}",
             )

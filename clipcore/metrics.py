@@ -36,7 +36,7 @@ class Admission:
                 self._say(f"run.log leaves out metric {name!r}: every step has a column of that name already")
             elif not _NAME.fullmatch(name):
                 self._say(
-                    f"run.log leaves out metric {name!r}: a name is a letter, then up to 63 of A-Z a-z 0-9 _ . / -"
+                    f"run.log leaves out metric {name!r}: a name is a letter or _, then up to 63 of A-Z a-z 0-9 _ . / -"
                 )
             elif len(self._known) >= OWN_METRICS:
                 self._say(f"run.log leaves out metric {name!r}: a run has at most {OWN_METRICS} metrics of its own")

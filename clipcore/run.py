@@ -238,8 +238,13 @@ class Run:
     def _deliver(self, timeout_s: float) -> None:
         lifetime.end(self)
         if not self._link.close(timeout_s):
-            rows = self._outbox.pending_rows
-            lost = f"the last {rows} steps, which are lost" if rows else "the end of the run, which is lost"
+            match self._outbox.pending_rows:
+                case 0:
+                    lost = "the end of the run, which is lost"
+                case 1:
+                    lost = "the last step, which is lost"
+                case rows:
+                    lost = f"the last {rows:,} steps, which are lost"
             log.warning("run %s: the server did not acknowledge %s", self.id, lost)
 
     def __enter__(self) -> Self:

@@ -11,6 +11,28 @@ from clipcore.rules import RULES, Value
 NONFINITE = ("propagate", "raise", "skip", "zero")
 
 
+def shared_schema() -> dict[str, dict[str, Any]]:
+    """What can be set in every mode, as JSON Schema properties like those of `clipcore.rules.schema`.
+
+    >>> shared_schema()["nonfinite"]["default"]
+    'propagate'
+    """
+    help_ = (
+        "what to do when a gradient has a NaN or an infinity: let it pass, raise an error, skip the step, "
+        "or set the gradients to zero"
+    )
+    return {
+        "nonfinite": {
+            "title": "nonfinite",
+            "description": help_,
+            "unit": "",
+            "type": "string",
+            "enum": list(NONFINITE),
+            "default": NONFINITE[0],
+        }
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Mode, every mode's own parameters, and what to do about non-finite gradients.
@@ -24,7 +46,7 @@ class Settings:
     """
 
     mode: str = "norm"
-    nonfinite: str = "propagate"
+    nonfinite: str = NONFINITE[0]
     values: dict[str, dict[str, Value]] = field(
         default_factory=lambda: {mode: {p.name: p.default for p in rule.parameters} for mode, rule in RULES.items()}
     )

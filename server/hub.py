@@ -178,7 +178,8 @@ class Hub:
         STEPS.inc(len(rows))
         self._fan_out.changed(run)
         if missing:
-            await self._note(run, "warning", f"{missing:,} steps before step {rows.step[0]:,} never arrived", {})
+            steps = "the step" if missing == 1 else f"{missing:,} steps"
+            await self._note(run, "warning", f"{steps} before step {rows.step[0]:,} never arrived", {})
         if left_out and not run.is_full:
             run.is_full = True
             more = f" and {len(left_out) - 1} more" if left_out[1:] else ""

@@ -26,7 +26,7 @@ class Places:
     def take(self) -> Iterator[Denial | None]:
         """A place, taken while the context lasts; or why there is none."""
         if self._taken >= self._most:
-            reason = f"{self._taken:,} pages are connected, as many as CLIPCORE_MAX_VIEWERS lets in: come back later"
+            reason = f"as many pages are connected as CLIPCORE_MAX_VIEWERS (={self._most}) lets in: come back later"
             yield Denial(503, reason, FULL_S)
             return
         self._taken += 1

@@ -135,7 +135,7 @@ class Columns(BaseModel):
         columns: dict[str, Sequence[object]] = {"time": self.time, "mode": self.mode, **self.metrics}
         for name, column in columns.items():
             if len(column) != len(self.step):
-                raise ValueError(f"column {name!r} has {len(column)} rows where step has {len(self.step)}")
+                raise ValueError(f"column {name!r} must be as long as step (={len(self.step)}), got {len(column)}")
         return self
 
 

@@ -39,7 +39,7 @@ class TooManyWorkersError(Exception):
     def __init__(self, running: Iterable[str], most: int) -> None:
         names = " or ".join(running)
         what_helps = f"stop {names}, or wait" if names else "start it elsewhere"
-        super().__init__(f"at most {most} workers may train at once (CLIPCORE_MAX_WORKERS): {what_helps}")
+        super().__init__(f"no more workers may train at once than CLIPCORE_MAX_WORKERS (={most}): {what_helps}")
 
 
 class NotStartedError(Exception):

@@ -112,6 +112,7 @@ class Trainer(Peer):
         super().__init__(socket)
         self._asked: dict[str, Asked] = {}  # by the id that the trainer knows
         self._left_out: set[str] = set()  # types of messages
+        self._welcomed = asyncio.Event()  # or gone; before, it takes nothing but its welcome
 
     async def serve(self, hub: "Hub") -> None:
         """Take the run in until the trainer leaves, breaks the rules or is replaced."""
@@ -141,13 +142,16 @@ class Trainer(Peer):
         id_ = f"{secrets.token_hex(4)}:{asked_as[:64]}"
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked[id_] = Asked(asked_as, request, answer)
+        await self._welcomed.wait()
         try:
+            if answer.done():  # with nobody to ask any more
+                return await answer
             if isinstance(request, str):
                 await self.send(CommandMessage(id=id_, command=request))
             else:
                 await self.send(Control(id=id_, patch=request))
         except GoneError:
-            del self._asked[id_]
+            self._asked.pop(id_, None)
             return LOST
         return await answer
 
@@ -168,6 +172,7 @@ class Trainer(Peer):
             if not asked.answer.done():
                 asked.answer.set_result(LOST)
         self._asked.clear()
+        self._welcomed.set()
 
     def is_news(self, message: LeftOut) -> bool:
         """Whether nothing of the kind, which has no number as a note, was left out before."""
@@ -192,6 +197,7 @@ class Trainer(Peer):
 
     async def _feed(self, hub: "Hub", run: "LiveRun") -> None:
         await self.send(Welcome(run=run.known.id, acked=run.known.seq, n=run.last_note))
+        self._welcomed.set()
         passed_over = 0  # last row of what was left out
         while True:
             message = await self.receive(read)

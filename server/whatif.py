@@ -22,6 +22,9 @@ _MOST_DECADES = log10(float_info.max)
 POINTS = 1000
 MOST_BINS = 60
 BINS_PER_DECADE = (100, 50, 20, 10, 5, 2, 1)
+#: So large a share of the values at either end may lie outside the histogram, if they are that much farther out.
+RARE = 0.05
+FAR_DECADES = 0.5
 #: The share that each quantile is to clip, and what that means.
 _QUANTILES = {
     "p50": (0.5, ", not only the spikes"),
@@ -45,11 +48,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Values by size, in bins of equal ratio."""
+    """Values by size, in bins of equal ratio; a few far from all others lie outside."""
 
     edges: list[float]
     counts: list[int]
     zeros: int
+    below: int  # positive, but below the first edge
+    beyond: int  # above the last
 
 
 @dataclass(frozen=True)
@@ -127,16 +132,26 @@ def _share_above(ordered: Sequence[float], threshold: float) -> float:
 
 
 def histogram(ordered: Sequence[float]) -> Histogram | None:
-    """At most MOST_BINS bins on round exponents, so that they hold still while steps come in; None without values."""
+    """At most MOST_BINS bins on round exponents, so that they hold still while steps come in; None without values.
+
+    They reach little beyond where all but a RARE share of the values lie: the huge norms that many trainings start with
+    would leave no room for the others.
+    """
     zeros = bisect_right(ordered, 0.0)
     if zeros == len(ordered):
         return None
-    low, high = log10(ordered[zeros]), log10(ordered[-1])
+    positive = ordered[zeros:]
+    low = max(log10(positive[0]), log10(quantile(positive, RARE)) - FAR_DECADES)
+    high = min(log10(positive[-1]), log10(quantile(positive, 1 - RARE)) + FAR_DECADES)
     per_decade = next((bins for bins in BINS_PER_DECADE if (high - low) * bins <= MOST_BINS), 1)
     exponents = (k / per_decade for k in range(floor(low * per_decade), floor(high * per_decade) + 2))
     edges = [10**exponent if exponent < _MOST_DECADES else float_info.max for exponent in exponents]
-    places = [zeros, *(bisect_left(ordered, edge) for edge in edges[1:-1]), len(ordered)]
-    return Histogram(edges, [stop - start for start, stop in pairwise(places)], zeros)
+    # The outer edges are rounded: what they should hold exactly may lie an ulp outside.
+    first = 0 if low == log10(positive[0]) else bisect_left(positive, edges[0])
+    last = len(positive) if high == log10(positive[-1]) else bisect_left(positive, edges[-1])
+    places = [first, *(bisect_left(positive, edge) for edge in edges[1:-1]), last]
+    counts = [stop - start for start, stop in pairwise(places)]
+    return Histogram(edges, counts, zeros, below=first, beyond=len(positive) - last)
 
 
 def suggestions(ordered: Sequence[float]) -> list[Suggestion]:

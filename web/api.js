@@ -2,7 +2,7 @@
 
 /** @typedef {import("./lib/wire.js").Json} Json */
 /** @typedef {import("./lib/wire.js").WireRows} WireRows */
-/** @typedef {import("./lib/schema.js").Rules} Rules */
+/** @typedef {import("./lib/schema.js").Declared} Declared */
 /** @typedef {import("./lib/schema.js").Property} Property */
 
 /** So long after a question without an answer it is asked again. */
@@ -25,9 +25,9 @@ export async function getSession() {
   return /** @type {{logged_in: boolean, login: "nothing" | "steering" | "viewing"}} */ (await request("api/session"));
 }
 
-/** @returns {Promise<Rules>} */
+/** @returns {Promise<Declared>} */
 export async function getRules() {
-  return /** @type {{rules: Rules}} */ (await request("api/rules")).rules;
+  return /** @type {Declared} */ (await request("api/rules"));
 }
 
 /** @returns {Promise<Workload[]>} */

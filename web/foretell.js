@@ -4,9 +4,9 @@
  */
 
 import { getReplay, getWhatIf, RETRY_MS } from "./api.js";
-import { span } from "./lib/decimate.js";
 import { lastValues } from "./lib/draft.js";
 import { reasonOf } from "./lib/format.js";
+import { normsSince } from "./lib/normtype.js";
 import { alongside, onShow } from "./lib/overlay.js";
 import { RECENT_STEPS } from "./lib/recent.js";
 import { comparedWith, draftedRule } from "./lib/whatif.js";
@@ -83,21 +83,20 @@ function questionsOf(store, all) {
 }
 
 /**
- * What to ask of the run on show; null when there are no steps.
+ * What to ask of the run on show; null when no step is there to be asked about.
  * @param {Store} store
  * @returns {Question | null}
  */
 function questionOf(store) {
-  const { run, table, view, draft, mode, rules, range: [lo, hi], shownRows } = store;
-  if (!run || shownRows === 0) return null;
+  const { run, table, view, draft, mode, rules, log, rowsOnShow } = store;
+  if (!run || !rowsOnShow) return null;
   const own = rules[mode] && { ...rules[mode], properties: store.ownOf(mode) };
   const rule = draftedRule(draft, own, lastValues(store.log, run.control)[mode] ?? {});
-  const question = { run: run.id, metric: comparedWith(own) ?? "norm", rule };
-  const seqs = table.column("seq");
-  const last = seqs[shownRows - 1];
+  const metric = comparedWith(own) ?? "norm";
+  const { last } = rowsOnShow;
   // A moving rule is tried step by step, which takes the server longer than a curve.
-  const width = rule ? Math.min(view.width, RECENT_STEPS) : view.width;
-  if (!view.range) return { ...question, first: Math.max(1, last - width + 1), last };
-  const [from, to] = span(table.column("step"), lo, hi);
-  return from < to ? { ...question, first: seqs[from], last: seqs[to - 1] } : null;
+  const recent = rule && !view.range ? last - RECENT_STEPS + 1 : 0;
+  const comparable = metric === "norm" ? (table.column("seq")[table.rowSince(normsSince(log))] ?? Infinity) : 0;
+  const first = Math.max(rowsOnShow.first, recent, comparable);
+  return first <= last ? { run: run.id, metric, rule, first, last } : null;
 }

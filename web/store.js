@@ -13,11 +13,11 @@ import { runTitle } from "./lib/format.js";
 import { Gaps } from "./lib/gaps.js";
 import { LayerHistory } from "./lib/layers.js";
 import { lockedBy, UNREACHABLE } from "./lib/lock.js";
-import { MOST_RUNS, Overlay, takeIn } from "./lib/overlay.js";
+import { MOST_RUNS, onShow, Overlay, takeIn } from "./lib/overlay.js";
 import { Requests } from "./lib/requests.js";
 import { StepTable } from "./lib/table.js";
 import { followRange } from "./lib/scale.js";
-import { NONFINITE, write } from "./lib/schema.js";
+import { write } from "./lib/schema.js";
 import { Topics } from "./lib/topics.js";
 import { HOME } from "./lib/url.js";
 import { toColumns } from "./lib/wire.js";
@@ -78,8 +78,8 @@ export class Store {
   #asked = null;
   /** @type {Topics<Topic>} */
   #topics = new Topics();
-  /** @type {import("./lib/schema.js").Rules} */
-  #rules = {};
+  /** @type {import("./lib/schema.js").Declared} */
+  #declared = { rules: {}, shared: {} };
   #requests = new Requests();
   #send;
 
@@ -213,9 +213,9 @@ export class Store {
     this.#changed("layers");
   }
 
-  /** @param {import("./lib/schema.js").Rules} rules */
-  setRules(rules) {
-    this.#rules = rules;
+  /** @param {import("./lib/schema.js").Declared} declared */
+  setRules(declared) {
+    this.#declared = declared;
     this.#changed("rules");
   }
 
@@ -237,19 +237,19 @@ export class Store {
 
   /**
    * What holds in every mode: how non-finite gradients are met, and the knobs that the training declared.
-   * @returns {{[name: string]: import("./lib/schema.js").Property}}
+   * @returns {import("./lib/schema.js").Properties}
    */
   get shared() {
-    return { nonfinite: NONFINITE, ...this.run?.knobs };
+    return { ...this.#declared.shared, ...this.run?.knobs };
   }
 
   /**
    * A mode's own parameters.
    * @param {string} mode
-   * @returns {{[name: string]: import("./lib/schema.js").Property}}
+   * @returns {import("./lib/schema.js").Properties}
    */
   ownOf(mode) {
-    return this.#rules[mode]?.properties ?? {};
+    return this.#declared.rules[mode]?.properties ?? {};
   }
 
   /**
@@ -257,7 +257,7 @@ export class Store {
    * @returns {import("./lib/schema.js").Rules}
    */
   get rules() {
-    const all = Object.entries(this.#rules);
+    const all = Object.entries(this.#declared.rules);
     return Object.fromEntries(all.map(([mode, rule]) => [mode, { ...rule, properties: { ...rule.properties, ...this.shared } }]));
   }
 
@@ -408,6 +408,17 @@ export class Store {
     const steps = this.table.column("step");
     const shown = this.shownRows;
     return followRange(steps[0] ?? 0, steps[shown - 1] ?? 0, this.view.width);
+  }
+
+  /**
+   * The rows that the charts show.
+   * @returns {import("./lib/gaps.js").Range | null}  null for none
+   */
+  get rowsOnShow() {
+    const { abscissa, range, table, view } = this;
+    const [lo, hi] = range.map(abscissa.at);
+    const rows = onShow(abscissa.column, table, [lo, hi]);
+    return rows && !view.range ? { ...rows, first: Math.max(1, rows.last - view.width + 1) } : rows;
   }
 
   /** Where steps lie on the charts' x-axis. */

@@ -1,20 +1,23 @@
 """The passes in C, for float32, float64, bfloat16 and float16 on the CPU.
 
-Dense memory, in whatever order of dimensions, is read and written as it lies. Tensors that are not dense and subclasses
-of Tensor go through `eager` one by one; norms other than p = 1, 2 and inf do altogether. The work is cut into chunks
-that torch's own threads take (`torch.set_num_threads` holds), without the GIL; results do not depend on how many there
-are. Floats are added up by eights in float32 and from there in float64, so a norm is good to 3e-7 at worst and to 1e-9
-over a million elements; float32 norms neither overflow nor underflow, and float64 ones overflow as torch's do.
+Dense memory, in whatever order of dimensions, is read and written as it lies. Tensors with gaps go through dense copies
+(`gaps`), subclasses of Tensor through `eager` one by one, and norms other than p = 1, 2 and inf altogether. The work is
+cut into chunks that torch's own threads take (`torch.set_num_threads` holds), without the GIL; results do not depend on
+how many there are. Floats are added up by eights in float32 and from there in float64, so a norm is good to 3e-7 at
+worst and to 1e-9 over a million elements; float32 norms neither overflow nor underflow, and float64 ones overflow as
+torch's do.
 """
 
 import math
 from collections.abc import Sequence
+from itertools import compress
+from operator import not_
 
 import torch
 from torch import Tensor
 
 from clipcore.inplace import mark_written
-from clipcore.kernels import Clipped, Measured, eager
+from clipcore.kernels import Clipped, Measured, eager, gaps
 
 try:
     from clipcore.kernels import _cpu
@@ -47,8 +50,11 @@ def measure(tensors: Sequence[Tensor], norm_type: float = 2.0) -> Measured:
     rows = torch.empty(3, len(tensors), dtype=torch.float64, device="cpu")
     left, _ = _cpu.measure(tensors, POWERS[norm_type], rows)
     measured = _measured(rows)
-    if left:
-        _merge(measured, left, eager.measure(_pick(tensors, left), norm_type))
+    gapped, odd = _parted(tensors, left)
+    if gapped:
+        _merge(measured, gapped, gaps.measure(measure, _pick(tensors, gapped), norm_type))
+    if odd:
+        _merge(measured, odd, eager.measure(_pick(tensors, odd), norm_type))
     return measured
 
 
@@ -64,9 +70,13 @@ def scale_(tensors: Sequence[Tensor], coef: Tensor, norm: Tensor, norm_type: flo
     mark_written(written)
     if left:
         written_norm[left] = norm[left]
-    if left := [i for i in left if (coef[i] if coef.dim() else coef) != 1]:  # eager writes whatever it is given
-        coef = coef[left] if coef.dim() else coef
-        written_norm[left] = eager.scale_(_pick(tensors, left), coef, norm[left], norm_type)
+        coefs = coef.expand(len(tensors))
+        known = coefs.tolist()
+        gapped, odd = _parted(tensors, [i for i in left if known[i] != 1])  # those that are 1 stay unwritten
+        if gapped:
+            written_norm[gapped] = gaps.scale_(scale_, _pick(tensors, gapped), coefs[gapped], norm_type)
+        if odd:
+            written_norm[odd] = eager.scale_(_pick(tensors, odd), coefs[odd], norm[odd], norm_type)
     return written_norm
 
 
@@ -78,8 +88,11 @@ def clamp_(tensors: Sequence[Tensor], limit: Tensor, norm_type: float = 2.0) -> 
     left, written = _cpu.clamp(tensors, limit.double(), POWERS[norm_type], rows)
     mark_written(written)
     clipped = _clipped(rows)
-    if left:
-        _merge_clipped(clipped, left, eager.clamp_(_pick(tensors, left), limit, norm_type))
+    gapped, odd = _parted(tensors, left)
+    if gapped:
+        _merge_clipped(clipped, gapped, gaps.clamp_(clamp_, _pick(tensors, gapped), limit, norm_type))
+    if odd:
+        _merge_clipped(clipped, odd, eager.clamp_(_pick(tensors, odd), limit, norm_type))
     return clipped
 
 
@@ -113,6 +126,12 @@ def gather(tensors: Sequence[Tensor], *, gradients: bool) -> tuple[Sequence[Tens
         float64; None when it takes a closer look.
     """
     return _cpu.gather(tensors, gradients)
+
+
+def _parted(tensors: Sequence[Tensor], left: list[int]) -> tuple[list[int], list[int]]:
+    """Of what C has left: the positions of plain tensors, which have gaps, and of others."""
+    plain = [type(tensors[i]) in (Tensor, torch.nn.Parameter) for i in left]
+    return list(compress(left, plain)), list(compress(left, map(not_, plain)))
 
 
 def _pick(tensors: Sequence[Tensor], positions: Sequence[int]) -> list[Tensor]:

@@ -106,8 +106,10 @@ static INLINE Tally LOOP(scale_by)(STORED *x, int64_t n, REAL coef, const bool s
     double sums[WIDTH] = {0};
     BITS tops[WIDTH] = {0};
     int64_t i = 0;
-    for (; i + LOOP(TILE) <= n; i += LOOP(TILE))
+    for (; i + LOOP(TILE) <= n; i += LOOP(TILE)) {
+        fetch_ahead(x + i, scale);
         LOOP(scale_tile)(x + i, 8, LOOP(TILE), coef, scale, square, sums, tops);
+    }
     for (; i + LOOP(HALF) <= n; i += LOOP(HALF))
         LOOP(scale_tile)(x + i, 4, LOOP(HALF), coef, scale, square, sums, tops);
     for (; i + WIDTH <= n; i += WIDTH)
@@ -161,8 +163,10 @@ static INLINE Part LOOP(clamp_by)(STORED *x, int64_t n, REAL limit, REAL *saved,
     double before[WIDTH] = {0}, after[WIDTH] = {0};
     BITS tops[WIDTH] = {0}, changed[WIDTH] = {0};
     int64_t i = 0;
-    for (; i + LOOP(TILE) <= n; i += LOOP(TILE))
+    for (; i + LOOP(TILE) <= n; i += LOOP(TILE)) {
+        fetch_ahead(x + i, true);
         LOOP(clamp_tile)(x + i, 8, LOOP(TILE), limit, saved + i, square, before, after, tops, changed);
+    }
     for (; i + LOOP(HALF) <= n; i += LOOP(HALF))
         LOOP(clamp_tile)(x + i, 4, LOOP(HALF), limit, saved + i, square, before, after, tops, changed);
     for (; i < n; i += WIDTH)

@@ -8,31 +8,32 @@ errs by 1e-5. float64 is left as it is: 2e200 overflows at p = 2, as in torch.
 Complex tensors are welcome here, and only here: their modulus counts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from clipcore.kernels import Clipped, Measured
-from clipcore.memory import is_dense
+from clipcore.kernels.pieces import batches, combine, cut
 
 name = "eager"
 
-PIECE = 1 << 16  # elements
 BATCH = 1 << 20  # elements; bounds what temporaries take
 BLOCK = 1 << 10  # elements; what count_exponents looks at or leaves
+ROUNDINGS = 4  # of a sine, a cosine, their products and a modulus: a clamped one shall not come out above the limit
 
 
 def measure(tensors: Sequence[Tensor], norm_type: float = 2.0) -> Measured:
     """Read every element once; see `Kernels.measure`."""
-    cuts = [_cut(tensor if tensor.numel() else tensor.new_zeros(1)) for tensor in tensors]
-    batches = [_measure_pieces(batch, norm_type) for batch in _batches([piece for cut in cuts for piece in cut])]
-    norm, max_abs, nonfinite = (torch.cat(column) for column in zip(*batches, strict=True))
-    counts = [len(cut) for cut in cuts]
+    cuts = [cut(tensor if tensor.numel() else tensor.new_zeros(1)) for tensor in tensors]
+    parts = [_measure_pieces(batch, norm_type) for batch in batches(list(chain(*cuts)), BATCH)]
+    norm, max_abs, nonfinite = (torch.cat(column) for column in zip(*parts, strict=True))
+    counts = list(map(len, cuts))
     return Measured(
-        norm=_combine(norm, counts, norm_type or 1.0),  # the p = 0 "norm" is a count, and counts add up
-        max_abs=_combine(max_abs, counts, float("inf")),
-        nonfinite=_combine(nonfinite, counts, 1.0).long(),
+        norm=combine(norm, counts, norm_type or 1.0),  # the p = 0 "norm" is a count, and counts add up
+        max_abs=combine(max_abs, counts, float("inf")),
+        nonfinite=combine(nonfinite, counts, 1.0).long(),
     )
 
 
@@ -41,7 +42,7 @@ def scale_(tensors: Sequence[Tensor], coef: Tensor, norm: Tensor, norm_type: flo
     coef = coef.expand(len(tensors))
     fill = coef < 0
     for tensor, factor, zero in zip(tensors, coef.unbind(), fill.unbind(), strict=True):
-        for piece in _cut(tensor):
+        for piece in cut(tensor):
             piece.copy_(torch.where(zero, 0.0, _wide(piece) * factor))
     return torch.where(coef == 1, norm, measure(tensors, norm_type).norm)
 
@@ -49,7 +50,7 @@ def scale_(tensors: Sequence[Tensor], coef: Tensor, norm: Tensor, norm_type: flo
 def clamp_(tensors: Sequence[Tensor], limit: Tensor, norm_type: float = 2.0) -> Clipped:
     """Clamp in place; see `Kernels.clamp_`."""
     before = measure(tensors, norm_type)
-    counts = [sum((_clamp_piece(piece, limit) for piece in _cut(tensor)), limit.new_zeros(())) for tensor in tensors]
+    counts = [sum((_clamp_piece(piece, limit) for piece in cut(tensor)), limit.new_zeros(())) for tensor in tensors]
     return Clipped(before, measure(tensors, norm_type).norm, torch.stack(counts).long())
 
 
@@ -72,7 +73,7 @@ def count_exponents(tensors: Sequence[Tensor], every: int = 64) -> Tensor:
     counts = torch.zeros(257, dtype=torch.int64, device=tensors[0].device)
     block = 0  # numbered through all tensors, so that small ones weigh no more than large ones
     for tensor in tensors:
-        for piece in _cut(tensor):
+        for piece in cut(tensor):
             blocks = torch.split(piece.reshape(-1), BLOCK)
             for seen in blocks[-block % every :: every]:
                 bits = seen.abs().float().view(torch.int32)
@@ -80,30 +81,6 @@ def count_exponents(tensors: Sequence[Tensor], every: int = 64) -> Tensor:
                 counts.scatter_add_(0, bins.long(), torch.ones_like(bins, dtype=torch.int64))
             block += len(blocks)
     return counts
-
-
-def _cut(tensor: Tensor) -> list[Tensor]:
-    """Views of at most PIECE elements that together are the tensor; of the flat memory where it is dense."""
-    if tensor.numel() <= PIECE:
-        return [tensor] if tensor.numel() else []
-    if is_dense(tensor):
-        return list(torch.split(tensor.as_strided((tensor.numel(),), (1,)), PIECE))
-    longest = max(range(tensor.dim()), key=tensor.size)
-    parts = torch.split(tensor, max(1, tensor.size(longest) * PIECE // tensor.numel()), longest)
-    return [piece for part in parts for piece in _cut(part)]
-
-
-def _batches(pieces: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Runs of pieces of one dtype, of BATCH elements or little more."""
-    batch: list[Tensor] = []
-    elements = 0
-    for piece in pieces:
-        if batch and (elements >= BATCH or piece.dtype != batch[0].dtype):
-            yield batch
-            batch, elements = [], 0
-        batch.append(piece)
-        elements += piece.numel()
-    yield batch
 
 
 def _wide(piece: Tensor) -> Tensor:
@@ -138,18 +115,13 @@ def _towards_one(peak: Tensor) -> Tensor:
     return torch.ldexp(torch.ones_like(peak), -exponent.clamp(-126, 126))
 
 
-def _combine(values: Tensor, counts: Sequence[int], norm_type: float) -> Tensor:
-    """The p-norm of each run of `counts[i]` values: (sum of counts,) -> (n,)."""
-    if len(values) == len(counts):
-        return values
-    return torch.stack(torch._foreach_norm(torch.split(values, list(counts)), norm_type))
-
-
 def _clamp_piece(piece: Tensor, limit: Tensor) -> Tensor:
     """Clamp in place; the number of elements it changed, 0-d."""
     if piece.is_complex():
-        over = piece.abs() > limit
-        piece.copy_(torch.where(over, torch.polar(limit.to(piece.real.dtype).expand_as(over), piece.angle()), piece))
+        bound = limit.to(piece.real.dtype)
+        over = piece.abs() > bound
+        within = bound * (1 - ROUNDINGS * torch.finfo(bound.dtype).eps)
+        piece.copy_(torch.where(over, torch.polar(within.expand_as(over), piece.angle()), piece))
     else:
         bound = limit.to(piece.dtype)  # rounded as an element would be: what equals it is not changed
         over = piece.abs() > bound

@@ -1,6 +1,7 @@
 """The Clipper: what it clips, what it says of it, and how it is steered while it runs."""
 
 import copy
+import json
 import math
 import pickle
 import threading
@@ -466,3 +467,10 @@ def test_a_changed_configuration_is_a_copy():
     clipper = Clipper([nn.Parameter(torch.zeros(1))])
     clipper.config["max_norm"] = 9.0
     assert clipper.config["max_norm"] == 1.0
+
+
+def test_a_configuration_can_be_written_down():
+    """As JSON, and in a checkpoint."""
+    config = Clipper([nn.Parameter(torch.zeros(1))], "agc", exclude=["0"]).config
+    assert json.loads(json.dumps(config)) == {**config, "exclude": ["0"]}
+    assert pickle.loads(pickle.dumps(config)) == config

@@ -224,11 +224,12 @@ def test_ordinary_and_unusual_models_collect_the_same():
     assert quick.dtype == careful.dtype == torch.float32
 
 
-def test_dense_gradients_are_ordinary_in_any_order_of_dimensions():
-    """So a model in channels_last is as quickly collected as another."""
+def test_gradients_are_ordinary_in_any_order_of_dimensions_and_with_gaps():
+    """So a model in channels_last is as quickly collected as another; what may share memory takes a closer look."""
     images, matrix = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last), torch.randn(4, 6).t()
     assert collect([parameter_with(images), parameter_with(matrix)]).plain
-    assert not collect([parameter_with(images), parameter_with(torch.randn(4, 6)[:, ::2])]).plain
+    assert collect([parameter_with(images), parameter_with(torch.randn(4, 6)[:, ::2])]).plain
+    assert not collect([parameter_with(part) for part in torch.randn(4, 6).split(3, dim=1)]).plain
 
 
 MOVES = {

@@ -39,10 +39,18 @@ def test_a_sample_is_taken_twice_a_second(monkeypatch):
 
 def test_one_block_in_many_is_looked_at():
     """By default one in 64; 0 looks at none."""
-    gradient = torch.ones(1 << 17)
-    assert clipper_of(gradient)[0].clip_().exponents.sum() < len(gradient) / 32
+    gradient = torch.ones(1 << 22)
+    assert clipper_of(gradient)[0].clip_().exponents.sum() == len(gradient) / 64
     assert clipper_of(gradient, exponents=1)[0].clip_().exponents.sum() == len(gradient)
     assert clipper_of(gradient, exponents=0)[0].clip_().exponents is None
+
+
+def test_small_models_are_sampled_more_densely():
+    """Two or three blocks would be those of some layer: at least 2^16 elements are counted, or all there are."""
+    for elements, counted in ((1 << 10, 1 << 10), (1 << 18, 1 << 16)):
+        clipper, _ = clipper_of(torch.ones(elements))
+        assert clipper.clip_().exponents.sum() == counted
+        assert clipper.exponents == elements // counted
 
 
 def test_large_models_are_sampled_more_sparsely(monkeypatch):

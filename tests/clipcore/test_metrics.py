@@ -43,4 +43,5 @@ def test_a_column_of_every_step_is_no_metric(admission, said, name):
 def test_a_name_that_the_wire_cannot_carry_is_left_out(admission, said, name):
     """The sentence gives the rule."""
     assert admission.admit({name: 1.0}) == {}
-    assert said == [f"run.log leaves out metric {name!r}: a name is a letter, then up to 63 of A-Z a-z 0-9 _ . / -"]
+    rule = "a name is a letter or _, then up to 63 of A-Z a-z 0-9 _ . / -"
+    assert said == [f"run.log leaves out metric {name!r}: {rule}"]

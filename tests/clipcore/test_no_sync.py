@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import clipcore
 from clipcore import Clipper
-from clipcore.kernels import eager
+from clipcore.kernels import eager, pieces
 from clipcore.recorder import Recorder
 from clipcore.rules import RULES
 
@@ -45,7 +45,7 @@ class NoWaiting(TorchDispatchMode):
 def eager_in_small_pieces(monkeypatch):
     """So that small tensors take the ways of large ones."""
     monkeypatch.setenv("CLIPCORE_KERNELS", "eager")
-    monkeypatch.setattr(eager, "PIECE", 64)
+    monkeypatch.setattr(pieces, "PIECE", 64)
     monkeypatch.setattr(eager, "BATCH", 256)
 
 

@@ -214,7 +214,7 @@ def test_exponents_always_travel(server, trainer):
     server.wait_for("layers")
     trainer.step()
     _, layers = server.wait_for("layers", count=2)
-    assert layers["histogram"] == {"first": 127, "counts": [4], "zeros": 0, "every": 64}
+    assert layers["histogram"] == {"first": 127, "counts": [4], "zeros": 0, "every": 1}
 
 
 def test_a_control_is_answered_by_the_first_step_that_obeyed(server, trainer):
@@ -667,15 +667,19 @@ def test_a_run_that_was_taken_over_is_left_to_the_other_process(server, caplog):
     assert "did not acknowledge" not in caplog.text
 
 
-def test_finish_without_a_server_gives_up_in_time_and_says_what_was_lost(caplog):
+@pytest.mark.parametrize(
+    ("steps", "lost"),
+    [(0, "the end of the run, which is lost"), (1, "the last step, which is lost"), (5, "the last 5 steps, which are")],
+)
+def test_finish_without_a_server_gives_up_in_time_and_says_what_was_lost(caplog, steps, lost):
     """No server: the script ends after the timeout and the log counts the steps."""
     trainer = Trainer("http://127.0.0.1:9")
-    for _ in range(5):
+    for _ in range(steps):
         trainer.step()
     started = time.monotonic()
     trainer.run.finish(timeout_s=0.3)
     assert time.monotonic() - started < 3
-    assert "the last 5 steps" in caplog.text
+    assert f"did not acknowledge {lost}" in caplog.text
 
 
 def test_what_a_script_has_at_hand_is_taken(server):

@@ -134,6 +134,23 @@ def test_another_run_is_compared_on_every_chart_and_only_what_is_on_show_is_aske
     phone.wait_for_function("() => document.querySelectorAll('#shares b').length === 2")
 
 
+def test_why_a_run_was_not_deleted_stays_to_be_read(make_server, open_page):
+    """The answer outlasts the list's own looking after the runs."""
+    server = make_server(autostart="")
+    with closing(TrainerWire(server.url)) as trainer:
+        trainer.start("r1")
+        trainer.commit(steps(1, 5))
+        page = open_page(server.url)
+        page.keyboard.press("r")
+        looks = []
+        page.on("response", lambda response: looks.append(response.url) if "/series" in response.url else None)
+        page.get_by_role("button", name="Delete").click()
+        page.locator("#runs-answer").get_by_text(re.compile("was not deleted: ")).wait_for()
+        server.wait_until(lambda: page.wait_for_timeout(50) or len(looks) >= 2, "the list to look after the runs twice")
+        page.wait_for_timeout(200)
+        assert "was not deleted: " in page.locator("#runs-answer").inner_text()
+
+
 def test_a_run_is_renamed_deleted_and_brought_back_before_everybodys_eyes(make_server, open_page):
     """One page acts, the other follows; who looks at a run that is deleted is shown the newest one."""
     server = make_server(autostart="")

@@ -4,6 +4,7 @@ import re
 from contextlib import closing
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.test_steering import shown_step, wait_for_step
 from tests.server.site import TrainerWire, steps
@@ -47,3 +48,24 @@ def test_a_question_that_was_not_answered_is_asked_again(make_server, open_page)
     page.goto(server.url)
     page.get_by_text("What other thresholds would do could not be loaded").wait_for()
     page.get_by_text(re.compile(r"would clip \d")).wait_for(timeout=15_000)
+
+
+def test_a_threshold_is_compared_only_with_norms_of_its_type_and_with_steps_on_show(make_server, open_page):
+    """After a change of norm_type the steps before it do not count, nor do those on either side of a range."""
+    server = make_server(autostart="")
+    with closing(TrainerWire(server.url)) as trainer:
+        trainer.start("r1", control={"mode": "norm", "max_norm": 1.0, "norm_type": 2.0})
+        trainer.commit(steps(1, 200, norm=lambda seq: 10.0))
+        changed = {"norm_type": [2.0, "Infinity"]}
+        control = {"mode": "norm", "max_norm": 1.0, "norm_type": "Infinity"}
+        note = {"type": "applied", "n": 1, "id": None, "step": 201, "time": 1.0, "config": control, "changes": changed}
+        trainer.commit(note)
+        trainer.commit(steps(201, 300, norm=lambda seq: 0.1 if seq < 300 else 2.0))
+        page = open_page(server.url)
+        headline = page.locator("#would-clip")
+        expect(headline).to_have_text("1.00 would clip 1.0 % of the last 100")
+        page.goto(f"{server.url}?run=r1&steps=250-299")
+        expect(headline).to_have_text("1.00 would clip 0 % of the 50 on show")
+        page.goto(f"{server.url}?run=r1&steps=400-500")
+        expect(headline).to_have_text("No steps on show")
+        page.get_by_text("No step lies here: the run has steps 1 to 300").wait_for()

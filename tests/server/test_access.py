@@ -321,7 +321,7 @@ def test_viewers_have_a_number_of_places(serve):
     with pytest.raises(InvalidStatus) as refusal:
         site.viewer()
     assert (refusal.value.response.status_code, refusal.value.response.headers["retry-after"]) == (503, "30")
-    assert b"2 pages are connected, as many as CLIPCORE_MAX_VIEWERS lets in" in refusal.value.response.body
+    assert b"as many pages are connected as CLIPCORE_MAX_VIEWERS (=2) lets in" in refusal.value.response.body
     assert handshake(site, "/ws/train") == 101
     leaving.close()
     until(lambda: handshake(site, "/ws/view") == 101)

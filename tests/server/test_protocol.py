@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import clipcore
 from clipcore.link import Link
+from clipcore.metrics import Admission
 from clipcore.outbox import FRAME_ROWS
 from clipcore.wire import encode
 from server import protocol
@@ -103,7 +104,7 @@ def test_nonfinite_numbers_travel_as_strings(value):
         ({**STEPS, "columns": columns(time=["NaN"])}, "time"),
         ({**STEPS, "columns": columns(time=[1e13])}, "time"),
         ({**STEPS, "columns": columns(time=[-1.0])}, "time"),
-        ({**STEPS, "columns": columns(norm=[1.0, 2.0])}, "'norm' has 2 rows where step has 1"),
+        ({**STEPS, "columns": columns(norm=[1.0, 2.0])}, r"'norm' must be as long as step \(=1\), got 2"),
         ({**STEPS, "columns": columns(**{"no spaces": [1.0]})}, "no spaces"),
         ({**STEPS, "columns": columns(**{f"m{n}": [1.0] for n in range(MAX_METRICS + 1)})}, f"{MAX_METRICS}"),
         (
@@ -118,6 +119,18 @@ def test_what_is_no_message_is_refused(message, complaint):
     """The complaint names what is wrong."""
     with pytest.raises(ValidationError, match=complaint):
         from_trainer.validate_json(json.dumps(message))
+
+
+@pytest.mark.parametrize("name", ["_", "_x", "loss", "val/acc-1.0", "m" * 64, "", "1st", "-a", "my metric", "m" * 65])
+def test_metrics_are_called_as_the_trainer_lets_them_be_called(name):
+    """What `run.log` sends is taken, and what is not taken is left out there, with a sentence."""
+    admitted = Admission(lambda _: None).admit({name: 1.0})
+    try:
+        Columns(**columns(**{name: [1.0]}))
+    except ValidationError:
+        assert not admitted
+    else:
+        assert admitted
 
 
 def test_layers_of_different_lengths_are_refused():

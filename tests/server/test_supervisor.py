@@ -97,7 +97,7 @@ def test_a_third_worker_has_to_wait(site):
     first, second = start(site), start(site)
     refused = site.http.post("/api/workers", json={"workload": "rnn", "config": {}})
     assert refused.status_code == 409
-    assert f"(CLIPCORE_MAX_WORKERS): stop rnn {first[:4]} or rnn {second[:4]}, or wait" in refused.json()["detail"]
+    assert f"CLIPCORE_MAX_WORKERS (=2): stop rnn {first[:4]} or rnn {second[:4]}, or wait" in refused.json()["detail"]
     assert site.http.delete(f"/api/workers/{first}").status_code == 204
     assert run(site, first)["state"] == "stopped"
     start(site)

@@ -1,5 +1,6 @@
 """A trainer's side of the wire, on a real server with a real socket."""
 
+import asyncio
 import math
 
 import pytest
@@ -9,6 +10,7 @@ from websockets.sync.client import connect
 from server import trainer as trainer_module
 from server.protocol import MAX_ROWS
 from server.sql import writing
+from server.writer import StoreError
 from tests.server.site import hello, steps, until
 
 
@@ -47,6 +49,44 @@ def test_a_new_run_starts_with_nothing_committed(site):
     assert (run["config"], run["control"]["max_norm"], run["layers"]) == ({"lr": 0.1}, 1.0, ["a", "b"])
 
 
+def while_introduced(site, monkeypatch, then):
+    """Ask for a change and a stop once a trainer is attached, before it is welcome; `then` comes after that."""
+    answers = []
+
+    async def introduce(*arguments):
+        requests = (site.hub.ask("r1", "1", {"max_norm": 0.5}), site.hub.ask("r1", "2", "stop"))
+        answers.extend(map(asyncio.create_task, requests))
+        await asyncio.sleep(0.01)
+        await then(*arguments)
+
+    monkeypatch.setattr(site.hub, "_introduce", introduce)
+    return answers
+
+
+def test_what_is_asked_of_a_trainer_waits_for_its_welcome(site, monkeypatch):
+    """It takes anything else first for a refusal, and would hang up."""
+    answers = while_introduced(site, monkeypatch, site.hub._introduce)
+    trainer = site.trainer()
+    trainer.start()
+    trainer.obey(1, 1, {"max_norm": 0.5})
+    assert [message["type"] for message in trainer.seen] == ["welcome", "control", "command", "ack"]
+    until(lambda: answers[0].done())
+    assert answers[0].result().config == {"max_norm": 0.5}
+
+
+def test_what_is_asked_of_a_trainer_that_is_never_welcome_is_answered(site, monkeypatch):
+    """Its connection is lost, and whoever asked need not wait longer."""
+
+    async def fail(*_):
+        raise StoreError("full")
+
+    answers = while_introduced(site, monkeypatch, fail)
+    trainer = site.trainer()
+    assert refused(trainer, hello()) == (1013, "full")
+    until(lambda: all(answer.done() for answer in answers))
+    assert [answer.result().attached for answer in answers] == [False, False]
+
+
 def test_what_is_acknowledged_is_stored(site):
     """An ack names the last row, and the row is there, whatever its numbers are."""
     trainer = site.trainer()
@@ -68,17 +108,18 @@ def test_overlapping_batches_are_stored_once(site):
     assert rows_of(site)["norm"] == [1, 2, 3, 4, 5, -1, -1, -1]
 
 
-def test_a_gap_is_taken_as_it_is(site):
+@pytest.mark.parametrize(
+    ("later", "lost"), [(10, "7 steps before step 10 never arrived"), (4, "the step before step 4 never arrived")]
+)
+def test_a_gap_is_taken_as_it_is(site, later, lost):
     """A trainer whose buffer overflowed goes on with a later seq, and the log says how much is missing, and where."""
     trainer = site.trainer()
     trainer.start()
     trainer.commit(steps(1, 2))
-    trainer.commit(steps(10, 11))
-    trainer.commit(steps(11, 12))
-    assert rows_of(site)["seq"] == [1, 2, 10, 11, 12]
-    assert [(line["kind"], line["text"]) for line in log_of(site)] == [
-        ("warning", "7 steps before step 10 never arrived")
-    ]
+    trainer.commit(steps(later, later + 1))
+    trainer.commit(steps(later + 1, later + 2))
+    assert rows_of(site)["seq"] == [1, 2, later, later + 1, later + 2]
+    assert [(line["kind"], line["text"]) for line in log_of(site)] == [("warning", lost)]
 
 
 def test_a_reconnecting_trainer_learns_what_is_committed(site):
@@ -227,7 +268,7 @@ def test_a_note_that_cannot_be_taken_is_left_out(site, message, complaint):
 @pytest.mark.parametrize(
     ("message", "complaint"),
     [
-        (steps(2, 3, norm=[1.0]), "'norm' has 1 rows where step has 2"),
+        (steps(2, 3, norm=[1.0]), "'norm' must be as long as step (=2), got 1"),
         ({"type": "steps", "seq": 2, "columns": {"step": [0] * (MAX_ROWS + 1)}}, str(MAX_ROWS)),
     ],
 )

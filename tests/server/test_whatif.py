@@ -79,12 +79,12 @@ def test_without_a_positive_norm_there_is_nothing_to_say():
 
 @given(norms.filter(lambda ordered: ordered[-1] > 0))
 def test_the_histogram_counts_every_norm_between_its_edges(ordered):
-    """Zeros apart, each norm is in one bin, and there are at most sixty or so."""
+    """Zeros and what lies outside apart, each norm is in one bin, and there are at most sixty or so."""
     found = histogram(ordered)
-    assert found.zeros + sum(found.counts) == len(ordered)
+    assert found.zeros + found.below + sum(found.counts) + found.beyond == len(ordered)
     assert len(found.edges) == len(found.counts) + 1 <= 62
-    assert found.edges[0] <= ordered[found.zeros] * (1 + 1e-12)
-    assert found.edges[-1] >= ordered[-1] * (1 - 1e-12)
+    assert found.edges[0] <= ordered[found.zeros + found.below] * (1 + 1e-12)
+    assert found.edges[-1] >= ordered[-1 - found.beyond] * (1 - 1e-12)
     for low, high, count in zip(found.edges[1:], found.edges[2:-1], found.counts[1:-1], strict=False):
         assert count == sum(low <= norm < high for norm in ordered)
 
@@ -93,9 +93,18 @@ def test_the_histogram_counts_every_norm_between_its_edges(ordered):
 def test_norms_at_the_ends_of_what_a_float_holds_are_told_of(ordered):
     """Tiny or huge, whatever a run that has gone wrong may log: nothing overflows, and every norm is counted."""
     found = histogram(ordered)
-    assert found is None or sum(found.counts) + found.zeros == len(ordered)
+    assert found is None or found.zeros + found.below + sum(found.counts) + found.beyond == len(ordered)
     assert all(math.isfinite(suggestion.threshold) for suggestion in suggestions(ordered))
     assert all(math.isfinite(coef) for coef in scaling_curve(ordered).coef or [])
+
+
+def test_a_few_huge_norms_leave_the_others_their_room():
+    """Up to half a decade beyond all but 5 % of the norms everything has a bin; what is farther out is only counted."""
+    ordinary = [0.3 + i / 1000 for i in range(950)]
+    found = histogram([*ordinary, *[3.0] * 25, *[1e6] * 25])
+    assert (sum(found.counts), found.below, found.beyond) == (975, 0, 25)
+    assert 3.0 < found.edges[-1] < 5.0
+    assert histogram([*ordinary, 3.0]).beyond == 0
 
 
 def test_a_norm_below_zero_is_as_good_as_none():

@@ -35,7 +35,7 @@ def test_a_mistake_names_place_rule_and_value():
     assert first_error_line(caught.value.errors()) == "step.0: Input should be greater than or equal to 0, got -1"
     with pytest.raises(ValidationError) as caught:
         Columns.model_validate({"step": [1], "time": [], "mode": ["norm"]})
-    assert first_error_line(caught.value.errors()) == "column 'time' has 0 rows where step has 1"
+    assert first_error_line(caught.value.errors()) == "column 'time' must be as long as step (=1), got 0"
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(int).validate_python("x" * 1000)
     assert len(first_error_line(caught.value.errors())) < 200

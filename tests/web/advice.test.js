@@ -27,7 +27,7 @@ function run(steps, norm, max_norm = 1) {
       ["clipped_tensors", norms.map((each) => (each > max_norm ? 3 : 0))],
     ]),
   );
-  return { table, control: { mode: "norm", max_norm, nonfinite: "propagate" }, rule: RULES.norm, since: 0, pictures: [], layers: ["a", "b", "c"] };
+  return { table, control: { mode: "norm", max_norm, nonfinite: "propagate" }, rule: RULES.norm, since: 0, comparable: 0, pictures: [], layers: ["a", "b", "c"] };
 }
 
 /** @param {Evidence} evidence */
@@ -148,4 +148,13 @@ test("a layer whose gradient stays zero is named; one that moved once is not", (
 test("norms that double within the last steps are rising; those that swing are not", () => {
   assert.match(about(run(2000, (step) => 0.1 * 2 ** (step / 500)), "rising").seen, /^The median norm rose from .* within the last 1,000 steps\.$/);
   assert.ok(!kinds(run(2000, (step) => 0.3 + 0.25 * Math.sin(step / 80))).includes("rising"));
+});
+
+test("norms of another type than is measured now are no spikes and no trend", () => {
+  const spiky = run(3000, (step) => (step < 2500 && step % 100 === 0 ? 10 : 1) * calm(step));
+  assert.ok(kinds(spiky).includes("spikes"));
+  assert.ok(!kinds({ ...spiky, comparable: 2500 }).includes("spikes"));
+  const rising = run(2000, (step) => 0.1 * 2 ** (step / 500));
+  assert.ok(kinds(rising).includes("rising"));
+  assert.ok(!kinds({ ...rising, comparable: 1500 }).includes("rising"));
 });

@@ -237,3 +237,9 @@ test("changes are labelled as in a report, whose own test reads the same cases",
     assert.deepEqual(Object.fromEntries(marks.filter(({ label }) => label).map(({ x, side }) => [x, side])), sides, why);
   }
 });
+
+test("a range without steps says which there are", () => {
+  const beyond = { ...scene(150, { norm: () => 1 }), range: /** @type {[number, number]} */ ([200, 300]) };
+  assert.equal(normFigure(beyond, WIDTH, true).note, "No step lies here: the run has steps 1 to 150");
+  assert.equal(normFigure({ ...beyond, range: [100, 300] }, WIDTH, true).note, "");
+});

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { arrange, curveOf, heatGrid, LayerHistory, picturesOf, within, worstLayer } from "../../web/lib/layers.js";
+import { arrange, curveOf, heatGrid, LayerHistory, picturesOf, spacing, within, worstLayer } from "../../web/lib/layers.js";
 
 /**
  * @param {number} step
@@ -126,4 +126,9 @@ test("a layer's curve lies where the axis has its steps", () => {
 
 test("of a larger model fewer pictures are asked for, but always some", () => {
   assert.deepEqual([0, 7, 1000, 1_000_000].map(picturesOf), [300, 300, 100, 20]);
+});
+
+test("pictures lie so many steps apart on average; one alone stands for itself", () => {
+  assert.equal(spacing([picture(1, 1), picture(70, 1), picture(161, 1)]), 80);
+  assert.equal(spacing([picture(9, 1)]), 1);
 });

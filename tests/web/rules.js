@@ -2,5 +2,5 @@
 
 import { readFileSync } from "node:fs";
 
-/** @type {import("../../web/lib/schema.js").Rules} */
-export const RULES = JSON.parse(readFileSync(new URL("../fixtures/rules.json", import.meta.url), "utf8"));
+/** @type {import("../../web/lib/schema.js").Declared} */
+export const { rules: RULES, shared: SHARED } = JSON.parse(readFileSync(new URL("../fixtures/rules.json", import.meta.url), "utf8"));

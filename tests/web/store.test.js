@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { HOME } from "../../web/lib/url.js";
 import { parse } from "../../web/lib/wire.js";
 import { Store } from "../../web/store.js";
-import { RULES } from "./rules.js";
+import { RULES, SHARED } from "./rules.js";
 
 /** @typedef {import("../../web/lib/wire.js").ServerMessage} ServerMessage */
 /** @typedef {import("../../web/lib/wire.js").BrowserMessage} BrowserMessage */
@@ -184,7 +184,7 @@ test("frozen charts show the rows from before, while later ones are kept", () =>
 
 test("the knobs that a training declared may be turned in every mode, beside the mode's own parameters", () => {
   const { store } = live();
-  store.setRules({ off: RULES.off, norm: RULES.norm });
+  store.setRules({ rules: { off: RULES.off, norm: RULES.norm }, shared: SHARED });
   store.receive(snapshot({ run: { ...run, knobs: { lr: { type: "number" } } } }));
   const { off, norm } = store.rules;
   assert.deepEqual([off, norm].map(({ properties }) => Object.keys(properties)), [["nonfinite", "lr"], ["max_norm", "norm_type", "nonfinite", "lr"]]);
@@ -311,7 +311,7 @@ test("runs laid over the one on show follow the list, are never that one, and ch
 
 test("until a training has started, the knob shows what it was asked to start with", () => {
   const { store } = live();
-  store.setRules({ off: RULES.off });
+  store.setRules({ rules: { off: RULES.off }, shared: SHARED });
   const config = { seed: 7, mode: "off", nonfinite: "skip" };
   store.receive(snapshot({ run: { ...run, state: "starting", config, control: {} } }));
   assert.deepEqual(store.configuration, { mode: "off", nonfinite: "skip" });

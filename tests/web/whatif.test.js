@@ -39,7 +39,7 @@ test("quantiles interpolate linearly", () => {
 const effect = {
   steps: 4,
   curve: { threshold: [1, 10, 100], clipped: [0.5, 0.25, 0], coef: [(2 + 0.1 + 0.01) / 4, 3.1 / 4, 1] },
-  histogram: { edges: [1, 10, 100, 1000], counts: [1, 1, 1], zeros: 1 },
+  histogram: { edges: [1, 10, 100, 1000], counts: [1, 1, 1], zeros: 1, below: 0, beyond: 0 },
   suggestions: [],
 };
 

@@ -26,6 +26,7 @@ import { comparedWith, quantile, sortFinite } from "./whatif.js";
  * @property {import("./wire.js").Patch} control  the clipper's configuration
  * @property {import("./schema.js").Rule | undefined} rule  of its mode
  * @property {number} since  the first step under that configuration
+ * @property {number} comparable  the first step whose norm is of the type that is measured now
  * @property {Look[]} pictures
  * @property {string[]} layers  their names
  */
@@ -115,8 +116,8 @@ function dead({ table, pictures, layers }) {
  * @param {Evidence} evidence
  * @returns {Advice | null}
  */
-function spikes({ table }) {
-  const first = Math.max(firstRecent(table), rowOf(table, WARM_UP_STEPS));
+function spikes({ table, comparable }) {
+  const first = Math.max(firstRecent(table), table.rowSince(WARM_UP_STEPS), table.rowSince(comparable));
   const norms = table.column("norm").subarray(first);
   const sorted = sortFinite(norms);
   const limit = SPIKE * quantile(sorted, 0.5);
@@ -142,8 +143,8 @@ function spikes({ table }) {
  * @param {Evidence} evidence
  * @returns {Advice | null}
  */
-function rising({ table }) {
-  const first = firstRecent(table);
+function rising({ table, comparable }) {
+  const first = Math.max(firstRecent(table), table.rowSince(comparable));
   const norms = table.column("norm").subarray(first);
   if (!isExact(table, first) || norms.length < RECENT_STEPS || table.at("step", first) < WARM_UP_STEPS) return null;
   const quarter = norms.length >> 2;
@@ -166,7 +167,7 @@ function rising({ table }) {
  * @returns {Advice | null}
  */
 function mostly({ table, rule, since }) {
-  const first = Math.max(firstRecent(table), rowOf(table, since));
+  const first = Math.max(firstRecent(table), table.rowSince(since));
   const rows = table.length - first;
   if (comparedWith(rule) !== "norm" || rows < FEWEST_STEPS || !isExact(table, first)) return null;
   const clipped = shareClipped(table, first);
@@ -189,7 +190,7 @@ function mostly({ table, rule, since }) {
  */
 function never({ table, rule, since }) {
   // A bound that moves clips as often as it means to.
-  if (!rule?.bounds || rule.adaptive || table.lastSeq - table.at("seq", rowOf(table, since)) + 1 < IDLE_STEPS) return null;
+  if (!rule?.bounds || rule.adaptive || table.lastSeq - (table.column("seq")[table.rowSince(since)] ?? Infinity) + 1 < IDLE_STEPS) return null;
   const first = firstRecent(table, IDLE_STEPS);
   if (!(shareClipped(table, first) === 0)) return null;
   const values = sortFinite(table.column(comparedWith(rule) ?? "norm").subarray(first));
@@ -203,15 +204,6 @@ function never({ table, rule, since }) {
       + "for those who proposed clipping.",
     source: PASCANU,
   };
-}
-
-/**
- * The first row that belongs to a step or a later one, up to the newest.
- * @param {import("./table.js").StepTable} table
- * @param {number} step
- */
-function rowOf(table, step) {
-  return Math.min(table.column("step").findLastIndex((each) => each < step) + 1, table.length - 1);
 }
 
 /**

@@ -33,13 +33,35 @@ export const FORMATS = [
 ];
 
 /**
- * The share of the finite elements that a limit would clamp.
+ * The share of the finite elements that a limit would clamp. At powers of two it is counted; between them its logarithm
+ * follows a cubic through its neighbours, since towards the largest elements it falls by orders of magnitude.
  * @param {Exponents} exponents
  * @param {number} limit
  * @returns {number}  0..1, NaN when there are no elements
  */
-export function shareBeyond(exponents, limit) {
-  return shareWithin(exponents, limit, Infinity);
+export function shareBeyond({ first, counts, zeros }, limit) {
+  const bins = finite(first, counts);
+  const place = Math.max(0, Math.log2(limit) + BIAS - first);
+  const total = bins.reduce((sum, n) => sum + n, zeros);
+  const beyond = (/** @type {number} */ bin) => bins.slice(Math.max(0, bin)).reduce((sum, n) => sum + n, 0) / total;
+  const bin = Math.floor(place);
+  const [before, here, next, after] = [-1, 0, 1, 2].map((k) => beyond(bin + k));
+  if (!(next > 0)) return here > 0 ? here * (1 - (place - bin)) : here;
+  const [a, b, c] = [before, here, next].map(Math.log);
+  const d = after > 0 ? Math.log(after) : a - 3 * b + 3 * c; // it bends on as it did
+  return Math.min(here, Math.max(next, Math.exp(catmullRom(a, b, c, d, place - bin))));
+}
+
+/**
+ * Between b and c, the neighbours' slopes kept.
+ * @param {number} a
+ * @param {number} b
+ * @param {number} c
+ * @param {number} d
+ * @param {number} t  0..1
+ */
+function catmullRom(a, b, c, d, t) {
+  return b + (t / 2) * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)));
 }
 
 /**
@@ -49,20 +71,18 @@ export function shareBeyond(exponents, limit) {
  * @returns {{zero: number, over: number}}  shares, 0..1: those that would become zero, and those beyond its largest number
  */
 export function lostIn(exponents, { flushed, largest }) {
-  return { zero: shareWithin(exponents, 0, flushed), over: shareWithin(exponents, largest, Infinity) };
+  return { zero: shareBelow(exponents, flushed), over: shareBeyond(exponents, largest) };
 }
 
 /**
- * The share of the finite elements whose size lies within lo..hi; within a bin they count as evenly spread by logarithm.
+ * The share of the finite elements that are smaller than a power of two, but not zero.
  * @param {Exponents} exponents
- * @param {number} lo
- * @param {number} hi
+ * @param {number} power
  */
-function shareWithin({ first, counts, zeros }, lo, hi) {
-  const [from, to] = [lo, hi].map((limit) => (limit > 0 ? Math.log2(limit) + BIAS - first : -Infinity));
+function shareBelow({ first, counts, zeros }, power) {
   const bins = finite(first, counts);
-  const within = bins.reduce((sum, n, bin) => sum + n * Math.max(0, Math.min(bin + 1, to) - Math.max(bin, from)), 0);
-  return within / bins.reduce((sum, n) => sum + n, zeros);
+  const below = bins.slice(0, Math.max(0, Math.log2(power) + BIAS - first)).reduce((sum, n) => sum + n, 0);
+  return below / bins.reduce((sum, n) => sum + n, zeros);
 }
 
 /**

@@ -5,7 +5,8 @@
  */
 
 import { changesOf, shortLabel } from "./changes.js";
-import { extremes, gather, nonfinite, span } from "./decimate.js";
+import { extremes, gather, inside, nonfinite, span } from "./decimate.js";
+import { count } from "./format.js";
 import { largestNorms, within } from "./layers.js";
 import { linearAxis, linearTicks, logAxis, near } from "./scale.js";
 import { smooth } from "./smooth.js";
@@ -55,7 +56,7 @@ const PIXELS_PER_TICK = 72;
 const LEAST_TICKS = 2;
 const MOST_TRIES = 10;
 /** What an average goes back to, about. */
-export const MEMORY_STEPS = 50;
+const MEMORY_STEPS = 50;
 const LOSS = /(^|[_./-])loss$/;
 
 /** Rows of one scene, found once and read by column. */
@@ -204,7 +205,15 @@ export function normFigure(scene, width, log, pictures = []) {
   const values = [...norms, near(threshold.y, norms)];
   const y = log ? logAxis(values) : linearAxis(values, { fromZero: true, wanted: 6 });
   if (scene.smooth && !several) lines.push(rows.trend("norm", true)); // what it remembers from before the range widens no axis
-  return { ...frame(scene, width), y, lines, crosses: crossesOf(scene, width, "norm"), note: "", faint: scene.smooth && !several };
+  return { ...frame(scene, width), y, lines, crosses: crossesOf(scene, width, "norm"), note: whyNothingIsShown(scene), faint: scene.smooth && !several };
+}
+
+/** @param {Scene} scene */
+function whyNothingIsShown({ table, abscissa, range, runs }) {
+  const [lo, hi] = range.map(abscissa.at);
+  const [from, to] = inside(abscissa.column, lo, hi);
+  if (from < to || runs.length > 0 || abscissa.column.length === 0) return "";
+  return `No step lies here: the run has steps ${count(table.at("step", 0))} to ${count(table.at("step", abscissa.column.length - 1))}`;
 }
 
 /**
@@ -261,7 +270,7 @@ export function clampedFigure(scene, width) {
 }
 
 /** @param {string} mode */
-function whyNothingIsClamped(mode) {
+export function whyNothingIsClamped(mode) {
   if (!mode) return "";
   if (mode === "off") return "Nothing is clamped while clipping is off";
   return `Nothing is clamped in ${mode} mode: gradients are scaled, not cut`;

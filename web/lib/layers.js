@@ -110,6 +110,16 @@ export function within(pictures, [lo, hi]) {
 }
 
 /**
+ * How many steps lie from one picture to the next, on average.
+ * @param {Picture[]} pictures
+ * @returns {number}  1 for fewer than two of them
+ */
+export function spacing(pictures) {
+  if (pictures.length < 2) return 1;
+  return Math.round((pictures[pictures.length - 1].step - pictures[0].step) / (pictures.length - 1));
+}
+
+/**
  * The largest norm of any layer, over the steps at which one is known.
  * @param {Picture[]} pictures
  * @returns {{steps: number[], norms: number[]}}

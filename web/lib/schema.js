@@ -30,17 +30,8 @@ import { exact } from "./format.js";
  */
 
 /** @typedef {{[mode: string]: Rule}} Rules */
-
-/**
- * What a clipper does with a gradient that has a NaN or an infinity, in any mode.
- * @type {Property}
- */
-export const NONFINITE = {
-  type: "string",
-  enum: ["propagate", "skip", "zero", "raise"],
-  default: "propagate",
-  description: "what to do when a gradient has a NaN or an infinity: let it pass, skip the step, set the gradients to zero, or raise an error",
-};
+/** @typedef {{[name: string]: Property}} Properties */
+/** @typedef {{rules: Rules, shared: Properties}} Declared  what the engine can be set to; shared: in every mode */
 
 const INFINITE = /^[+]?(inf|infinity|∞)$/i;
 

@@ -70,6 +70,15 @@ export class StepTable {
     return column[row] ?? NOT_LOGGED;
   }
 
+  /**
+   * The first row that belongs to a step or a later one, up to the newest; behind the last row when there is none.
+   * @param {number} step
+   * @returns {number}
+   */
+  rowSince(step) {
+    return this.column("step").findLastIndex((each) => each < step) + 1;
+  }
+
   /** Forget every row. */
   clear() {
     this.#columns = new Map([["seq", new Float64Array(0)]]);

@@ -18,7 +18,7 @@ import { NOT_LOGGED } from "./wire.js";
  * @typedef {object} WhatIf
  * @property {number} steps  with a finite value; no others enter
  * @property {Curve} curve
- * @property {{edges: number[], counts: number[], zeros: number} | null} histogram
+ * @property {{edges: number[], counts: number[], zeros: number, below: number, beyond: number} | null} histogram  below, beyond: its edges
  * @property {Suggestion[]} suggestions
  */
 

@@ -3,6 +3,7 @@
 import { advise } from "../lib/advice.js";
 import { Dismissals } from "../lib/dismissals.js";
 import { count } from "../lib/format.js";
+import { normsSince } from "../lib/normtype.js";
 import { write } from "../lib/schema.js";
 import { make, setText } from "./dom.js";
 import { withStep } from "./step.js";
@@ -48,9 +49,12 @@ export class AdviceView {
   }
 
   #advice() {
-    const { run, rules, table, lastChange, layers } = this.#store;
+    const { run, rules, table, log, lastChange, layers } = this.#store;
     if (!run || table.length === 0) return [];
-    return advise({ table, control: run.control, rule: rules[write(run.control.mode)], since: lastChange?.step ?? 0, pictures: layers.pictures, layers: run.layers });
+    return advise({
+      table, control: run.control, rule: rules[write(run.control.mode)],
+      since: lastChange?.step ?? 0, comparable: normsSince(log), pictures: layers.pictures, layers: run.layers,
+    });
   }
 
   /**

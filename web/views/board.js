@@ -18,7 +18,7 @@ import { WhatIfView } from "./whatif.js";
 
 /** The norm chart is what shows a step first. */
 const FIRST = { every: 50, share: 1 / 4 };
-const REST = { every: 160, share: 1 / 6 };
+const REST = { every: 125, share: 1 / 4 };
 
 /**
  * @param {HTMLElement} board

@@ -65,7 +65,7 @@ export class ControlView {
   scale(factor) {
     const value = this.#store.bound;
     const property = this.#rule?.properties[this.#rule.bound ?? ""] ?? {};
-    if (Number.isFinite(value) && !this.#store.locked) this.#editBound(write(scaled(value, factor, property)));
+    if (isScalable(value) && !this.#store.locked) this.#editBound(write(scaled(value, factor, property)));
   }
 
   /**
@@ -184,6 +184,7 @@ export class ControlView {
     const locked = this.#store.locked !== "" || !this.#rule;
     for (const element of this.#form.querySelectorAll("button, input, select")) element.toggleAttribute("disabled", locked);
     for (const element of this.#boundControls) element.disabled ||= !this.#rule?.bound;
+    for (const element of [this.#halve, this.#double]) element.disabled ||= !isScalable(this.#store.bound);
     const undoable = this.#store.undoable;
     const changes = undoable && changesOf(undoable);
     this.#undo.disabled ||= changes === null;
@@ -252,6 +253,14 @@ export class ControlView {
     this.#showHelp();
     if (change && change.state !== "pending") this.#announce(words);
   }
+}
+
+/**
+ * Whether half and twice of it are something else.
+ * @param {number} value
+ */
+function isScalable(value) {
+  return value !== 0 && Number.isFinite(value);
 }
 
 /**

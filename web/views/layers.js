@@ -2,10 +2,10 @@
 
 import { inside, nearest } from "../lib/decimate.js";
 import { lossWords } from "../lib/exponents.js";
-import { layerFigure } from "../lib/figures.js";
+import { layerFigure, whyNothingIsClamped } from "../lib/figures.js";
 import { count, number, percent } from "../lib/format.js";
 import { exponentsHeat, layersHeat, rowNames } from "../lib/heat.js";
-import { arrange, curveOf, SUBJECTS, within, worstLayer } from "../lib/layers.js";
+import { arrange, curveOf, spacing, SUBJECTS, within, worstLayer } from "../lib/layers.js";
 import { ColourScale } from "./colours.js";
 import { find, make, onClick, setText } from "./dom.js";
 import { compared, runsOn, sceneOf } from "./plots.js";
@@ -123,7 +123,9 @@ export class LayersView {
     if (this.#name.parentElement !== this.#readout) this.#readout.replaceChildren(this.#name, this.#value);
     setText(this.#name, this.#names[layer]);
     this.#name.title = this.#names[layer];
-    setText(this.#value, `· ${WORDS[measure](picture[measure][layer])} at step ${count(picture.step)}`);
+    const every = this.#chosen === null ? spacing(pictures) : 1;
+    const sampled = every > 1 ? `; one step in ${count(every)} is looked at` : "";
+    setText(this.#value, `· ${WORDS[measure](picture[measure][layer])} at step ${count(picture.step)}${sampled}`);
   }
 
   /** Beside other runs, say whose layers are on show. */
@@ -188,14 +190,26 @@ export class LayersView {
    */
   #drawAll(pictures, measure) {
     const { worst, find: words } = this.#store.view;
+    const unclamped = this.#whyUnclamped(pictures, measure);
     this.#layers = arrange(this.#names, words, worst ? { pictures, measure } : null);
     const { width, height, margin } = this.chart;
     const { names, width: room } = rowNames(this.#layers.map((layer) => this.#names[layer]), { width: width + margin.left, height });
     if (names) this.chart.margin = { ...MARGIN, left: Math.max(MARGIN.left, room + NAME_GAP) };
-    const heat = layersHeat(sceneOf(this.#store), this.chart, { pictures, measure, layers: this.#layers, names });
+    const heat = layersHeat(sceneOf(this.#store), this.chart, { pictures: unclamped ? [] : pictures, measure, layers: this.#layers, names });
     this.#perRow = heat.perRow;
     this.#drawHeat(heat);
-    setText(this.#note, this.#whyEmpty(pictures.length));
+    setText(this.#note, unclamped || this.#whyEmpty(pictures.length));
+  }
+
+  /**
+   * Why there are no clamped elements to draw; "" when there are, or may be.
+   * @param {Picture[]} pictures
+   * @param {Measure} measure
+   */
+  #whyUnclamped(pictures, measure) {
+    const mode = String(this.#store.run?.control.mode ?? "");
+    const clamps = mode === "value" || (measure !== "clamped" && measure !== "shares");
+    return clamps || pictures.some(({ clamped }) => clamped.some(Boolean)) ? "" : whyNothingIsClamped(mode);
   }
 
   /** @param {number} pictures  on show */

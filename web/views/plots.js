@@ -1,7 +1,7 @@
 /** The charts over steps: norm, coefficient, clamped elements, loss; their readouts and the crosshair through all. */
 
 import { Chart } from "../charts.js";
-import { clampedFigure, coefFigure, lossFigure, lossSources, MEMORY_STEPS, normFigure } from "../lib/figures.js";
+import { clampedFigure, coefFigure, lossFigure, lossSources, normFigure } from "../lib/figures.js";
 import { count, number, percent, runTitle } from "../lib/format.js";
 import { alongside } from "../lib/overlay.js";
 import { NOT_LOGGED } from "../lib/wire.js";
@@ -68,7 +68,7 @@ const PLOTS = [
 
 /** @param {Store} store */
 function averages({ view }) {
-  return view.smooth ? [{ role: "trend", label: `average, ~${MEMORY_STEPS} steps` }] : [];
+  return view.smooth ? [{ role: "trend", label: "average" }] : [];
 }
 
 /**

@@ -3,7 +3,7 @@
 import { deleteRun, editRun, getRun, getSeries, restoreRun } from "../api.js";
 import { boundOf } from "../lib/draft.js";
 import { OVER } from "../lib/endings.js";
-import { exact, reasonOf } from "../lib/format.js";
+import { exact, reasonOf, runTitle } from "../lib/format.js";
 import { MOST_RUNS } from "../lib/overlay.js";
 import { RECENT_STEPS } from "../lib/recent.js";
 import { StepTable } from "../lib/table.js";
@@ -25,6 +25,8 @@ export class RunsView {
   #again;
   #start;
   #busy = false;
+  /** What failed last of what the list asks for by itself. */
+  #trouble = "";
   /** @type {Map<string, Entry>} by run */
   #entries = new Map();
   /** @type {Map<string, RunInfo>} those deleted here since the list was opened */
@@ -80,9 +82,13 @@ export class RunsView {
   async #measure() {
     if (this.#busy) return;
     this.#busy = true;
-    await this.#attempt("The runs could not be measured", async () => {
+    try {
       for (const { id } of this.#store.runs) if (!this.#settled.has(id)) await this.#measureRun(id);
-    });
+      if (this.#answer.textContent === this.#trouble) setText(this.#answer, "");
+    } catch (error) {
+      this.#trouble = `The runs could not be measured: ${reasonOf(error)}`;
+      setText(this.#answer, this.#trouble);
+    }
     this.#busy = false;
   }
 
@@ -109,7 +115,7 @@ export class RunsView {
         this.#leave(() => this.#again(known));
       }),
       rename: (words) => this.#attempt("Not renamed", () => editRun(id, words)),
-      remove: () => this.#attempt("Not deleted", () => this.#remove(run)),
+      remove: () => this.#attempt(`${runTitle(run)} was not deleted`, () => this.#remove(run)),
       restore: () => this.#attempt("Not brought back", async () => {
         await restoreRun(id);
         this.#deleted.delete(id);
@@ -140,6 +146,7 @@ export class RunsView {
   }
 
   /**
+   * Do what a person asked for; the answer stays until the next.
    * @param {string} failed  what to say before the reason
    * @param {() => Promise<unknown>} attempt
    * @returns {Promise<boolean>} whether it was done

@@ -13,6 +13,8 @@ import { compared } from "./plots.js";
 
 const SUGGESTIONS = ["p50", "p90", "p99", "knee"];
 const PIXELS_PER_TICK = 56;
+const PIXELS_PER_CHARACTER = 7;
+const MARGIN = { left: 12, right: 12, top: 4, bottom: 20 };
 
 export class WhatIfView {
   #store;
@@ -37,7 +39,7 @@ export class WhatIfView {
   constructor(panel, store, makeChart) {
     this.#store = store;
     this.element = find(panel, ".plot", HTMLElement);
-    this.chart = makeChart(this.element, { left: 12, right: 12, top: 4, bottom: 20 });
+    this.chart = makeChart(this.element, MARGIN);
     this.#headline = find(panel, "#would-clip", HTMLElement);
     this.#detail = find(panel, "#whatif-detail", HTMLElement);
     this.#note = find(panel, ".note", HTMLElement);
@@ -52,10 +54,9 @@ export class WhatIfView {
   }
 
   draw() {
-    const { locked, over, table } = this.#store;
     const bound = this.#bound;
     const whatif = this.#whatif;
-    setText(this.#headline, whatif ? this.#title(whatif, bound) : table.length ? "" : over ? "No step was recorded" : "No steps yet");
+    setText(this.#headline, whatif ? this.#title(whatif, bound) : this.#emptyWords());
     this.#describe();
     setText(this.#note, whatif && !whatif.histogram ? "All norms are zero" : "");
     for (const part of [this.element, this.#key, this.#coefs]) part.classList.toggle("stale", !whatif);
@@ -63,8 +64,8 @@ export class WhatIfView {
     for (const { name, button, value } of this.#buttons) {
       const found = this.#suggestion(name);
       setText(value, found ? number(found.threshold) : "–");
-      button.title = found ? `Apply it${this.#compared ? "" : `, in mode ${this.#fixed}`}: ${found.sentence}` : "";
-      button.disabled = locked !== "" || !this.#fixed || !found;
+      button.title = found ? this.#offer(found) : "";
+      button.disabled = this.#store.locked !== "" || !this.#fixed || !found;
     }
   }
 
@@ -103,7 +104,27 @@ export class WhatIfView {
 
   /** What the server said about the metric that matters now. */
   get #whatif() {
-    return this.#matters(this.#store.whatif);
+    return this.#store.rowsOnShow && this.#matters(this.#store.whatif);
+  }
+
+  #emptyWords() {
+    const { over, table, rowsOnShow } = this.#store;
+    if (table.length > 0) return rowsOnShow ? "" : "No steps on show";
+    return over ? "No step was recorded" : "No steps yet";
+  }
+
+  /**
+   * What a click on a suggestion does.
+   * @param {import("../lib/whatif.js").Suggestion} found
+   */
+  #offer({ sentence }) {
+    if (!this.#fixed) return this.#noCurve;
+    return `Apply it${this.#compared ? "" : `, in mode ${this.#fixed}`}: ${sentence}`;
+  }
+
+  /** Why the mode on show has no curve. */
+  get #noCurve() {
+    return `No curve: ${this.#store.mode} bounds each ${this.#rule?.bounds} by itself`;
   }
 
   /**
@@ -139,7 +160,7 @@ export class WhatIfView {
   #describe() {
     const considered = this.#suggestion(this.#considered);
     const whatif = this.#whatif;
-    const words = whatif ? [this.#details(whatif), this.#whose(whatif)].filter(Boolean).join("; ") : "";
+    const words = whatif ? [this.#details(whatif), outsideWords(whatif), this.#whose(whatif)].filter(Boolean).join("; ") : "";
     setText(this.#detail, considered ? `${considered.name}: ${considered.sentence}` : words);
     this.#tellShares([considered?.threshold ?? NaN, this.#pointed, this.#bound].find((limit) => !Number.isNaN(limit)) ?? NaN);
   }
@@ -189,9 +210,9 @@ export class WhatIfView {
 
   /** @param {Foresight} whatif */
   #details(whatif) {
-    const { mode, bound, layers } = this.#store;
+    const { bound, layers } = this.#store;
     if (!this.#rule) return "";
-    if (!this.#fixed) return `No curve: ${mode} bounds each ${this.#rule.bounds} by itself`;
+    if (!this.#fixed) return this.#noCurve;
     if (!Number.isNaN(this.#pointed)) return effectWords(whatif, layers.counted, this.#pointed, true);
     if (this.#compared) return Number.isNaN(bound) ? "" : effectWords(whatif, layers.counted, bound, false);
     const tried = this.#tried(whatif);
@@ -218,7 +239,10 @@ export class WhatIfView {
       return;
     }
     const [lo, hi] = [histogram.edges[0], histogram.edges[histogram.counts.length]];
-    const ticks = logTicks(lo, hi, Math.floor(this.chart.width / PIXELS_PER_TICK));
+    const ticks = logTicks(lo, hi, Math.floor(this.chart.width / PIXELS_PER_TICK)).filter(({ value, label }) => {
+      const room = this.chart.width * Math.min(Math.log(value / lo), Math.log(hi / value)) / Math.log(hi / lo);
+      return label.length * PIXELS_PER_CHARACTER / 2 <= room + MARGIN.left;
+    });
     const shares = this.#shares.map(({ role, name, whatif }) => ({ role, name, ...shareCurve(whatif, [lo, hi]) }));
     const coefs = this.#fixed && compared(this.#store).length === 0 ? coefCurves(curve) : [];
     this.chart.drawBars({ ...histogram, ticks, curves: [...coefs, ...shares.toReversed()], threshold: bound });
@@ -250,6 +274,15 @@ function coefCurves({ threshold, coef }) {
 }
 
 /**
+ * How many steps lie outside the chart, far from all others.
+ * @param {Foresight} whatif
+ */
+function outsideWords({ histogram }) {
+  const { below = 0, beyond = 0 } = histogram ?? {};
+  return below + beyond ? `${count(below + beyond)} steps off the chart` : "";
+}
+
+/**
  * The effect of a threshold within the steps that it clips: on all of the gradient, or in a clamp's case on how many
  * of its elements when they were last counted.
  * @param {Foresight} whatif
@@ -260,7 +293,7 @@ function coefCurves({ threshold, coef }) {
 function effectWords(whatif, counted, bound, pointed) {
   const clamp = whatif.question.metric === "max_abs";
   const share = clamp && counted?.exponents ? shareBeyond(counted.exponents, bound) : NaN;
-  const elements = Number.isNaN(share) ? "" : `clamps ${percent(share)} of elements (sampled at step ${count(counted?.step ?? NaN)})`;
+  const elements = Number.isNaN(share) ? "" : `clamps ~${percent(share)} of elements (sample of step ${count(counted?.step ?? NaN)})`;
   const words = clamp ? elements : `mean coefficient ${number(coefAt(whatif, bound))}`;
   if (!pointed) return words;
   return [`at ${number(bound)}: clips ${percent(clippedAt(whatif, bound))}`, words].filter(Boolean).join(", ");

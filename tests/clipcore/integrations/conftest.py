@@ -26,8 +26,8 @@ class Page:
         return self._http.get(f"/api/runs/{self.run['id']}/series?metrics={metric}").json()["columns"][metric]
 
     def click(self, command):
-        until(lambda: self._http.get("/api/runs").json()["runs"])
-        return self._http.post(f"/api/runs/{self.run['id']}/command", json={"command": command})
+        until(lambda: any(run["commands"] for run in self.runs[:1]), timeout_s=30)  # as the page's buttons wait
+        self._http.post(f"/api/runs/{self.run['id']}/command", json={"command": command}).raise_for_status()
 
 
 @pytest.fixture
