@@ -7,7 +7,7 @@ is free, and never waits. On the CPU the numbers are there already.
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, SupportsFloat, cast
 
 import torch
@@ -77,13 +77,9 @@ class Recorder:
             MetricError: a value of `extra` is not a number; nothing is queued.
         """
         logged = {name: _number(name, value) for name, value in extra.items()}
-        numbers = _host_copy(stats.numbers)
-        table = _host_copy(stats.layers) if layers else None
-        exponents = _host_copy(stats.exponents) if layers and stats.exponents is not None else None
-        copies = {name: _host_copy(value) if isinstance(value, Tensor) else value for name, value in logged.items()}
-        devices = {source.device for source in (stats.numbers, *logged.values()) if isinstance(source, Tensor)}
-        kept = stats.step, stats.time, stats.mode
-        self._waiting.append(_Pending(*kept, numbers, table, exponents, copies, _events(devices)))
+        table, exponents = (stats.layers, stats.exponents) if layers else (None, None)
+        pending = _Pending(stats.step, stats.time, stats.mode, stats.numbers, table, exponents, logged, ())
+        self._waiting.append(pending if pending.is_on_host() else pending.copied())
 
     def take(self) -> list[Record]:
         """The records that have arrived since, in the order of `push`; on one other thread. Never waits."""
@@ -112,7 +108,23 @@ class _Pending(NamedTuple):
     layers: Tensor | None
     exponents: Tensor | None
     extra: dict[str, float | Tensor]
-    events: list[torch.cuda.Event]
+    events: Sequence[torch.cuda.Event]
+
+    def is_on_host(self) -> bool:
+        return self.numbers.is_cpu and self.layers is None and not any(map(torch.is_tensor, self.extra.values()))
+
+    def copied(self) -> "_Pending":
+        """With copies on the host that are on their way."""
+        sources = (self.numbers, *filter(torch.is_tensor, self.extra.values()))
+        return self._replace(
+            numbers=_host_copy(self.numbers),
+            layers=None if self.layers is None else _host_copy(self.layers),
+            exponents=None if self.exponents is None else _host_copy(self.exponents),
+            extra={
+                name: _host_copy(value) if isinstance(value, Tensor) else value for name, value in self.extra.items()
+            },
+            events=_events({source.device for source in sources if source.is_cuda}),
+        )
 
     def arrived(self) -> bool:
         return all(event.query() for event in self.events)
@@ -130,10 +142,10 @@ class _Pending(NamedTuple):
 
 def _number(name: str, value: object) -> float | Tensor:
     """A host number, or a tensor whose value must still be fetched from its device."""
+    if type(value) is float:
+        return value
     if isinstance(value, Tensor):
-        if value.numel() != 1 or value.is_complex() or value.is_meta:
-            raise MetricError(name, f"a {value.dtype} tensor of shape {tuple(value.shape)} on {value.device}")
-        return value.detach() if value.is_cuda else float(value.item())
+        return _tensor_number(name, value)
     if not hasattr(value, "__float__"):  # a str has none; isinstance(value, SupportsFloat) takes longer than the rest
         raise MetricError(name, f"a {type(value).__name__}")
     try:
@@ -142,11 +154,22 @@ def _number(name: str, value: object) -> float | Tensor:
         raise MetricError(name, f"a {type(value).__name__} ({error})") from error
 
 
+def _tensor_number(name: str, value: Tensor) -> float | Tensor:
+    try:
+        if not value.is_cuda:
+            return float(value.item())  # refuses what is no number; asking the tensor first would take longer
+        if value.numel() == 1 and not value.is_complex():
+            return value.detach()
+    except (RuntimeError, TypeError):
+        pass
+    raise MetricError(name, f"a {value.dtype} tensor of shape {tuple(value.shape)} on {value.device}")
+
+
 def _host_copy(tensor: Tensor) -> Tensor:
     """On CUDA a copy in pinned memory, not yet there; other devices than CUDA and the CPU are waited for."""
-    return tensor.to("cpu", non_blocking=tensor.is_cuda)
+    return tensor if tensor.is_cpu else tensor.to("cpu", non_blocking=tensor.is_cuda)
 
 
 def _events(devices: Iterable[torch.device]) -> list[torch.cuda.Event]:
-    """One event after everything queued so far on each device's current stream."""
-    return [torch.cuda.current_stream(device).record_event() for device in devices if device.type == "cuda"]
+    """One event after everything queued so far on each CUDA device's current stream."""
+    return [torch.cuda.current_stream(device).record_event() for device in devices]

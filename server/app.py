@@ -16,6 +16,7 @@ from server.endings import WITH_SERVER
 from server.guard import BodyLimit, Guard, SecurityHeaders
 from server.hub import Hub
 from server.routes import downloads, health, keeping, login, metrics, page, rules, runs, streams, workers
+from server.routes.refusals import ANYWHERE
 from server.settings import Settings
 from server.sql.reading import UnknownRunError
 from server.store import Store
@@ -59,7 +60,9 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
         finally:
             await supervisor.close()
 
-    app = FastAPI(title="clipcore", version=_version(), docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="clipcore", version=_version(), docs_url=None, redoc_url=None, lifespan=lifespan, responses=ANYWHERE
+    )
     app.state.access, app.state.store, app.state.hub, app.state.supervisor = access, store, hub, supervisor
     app.state.readiness = health.Readiness(store)
     for part in (streams, runs, downloads, keeping, rules, workers, health, metrics, login):

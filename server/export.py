@@ -8,9 +8,11 @@ from itertools import islice
 from typing import Any
 
 from clipcore.wire import spelled
-from server.protocol import Rows
+from server.protocol import MAX_COUNT, Rows
 
 KEYS = ("seq", "step", "time", "mode")
+#: Whole numbers, which the wire and the store carry among the others as floats.
+COUNTS = frozenset({"clamped", "clipped_tensors", "nonfinite", "skipped"})
 #: Readers skip whole row groups, so they should not be small: 65,536 rows.
 CHUNKS_PER_GROUP = 16
 
@@ -31,7 +33,18 @@ def as_jsonl(metrics: Sequence[str], chunks: Iterable[Rows]) -> Iterator[str]:
 
 def _table(rows: Rows, metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     columns = dict(rows)
-    return zip(*([spelled(value) for value in columns[name]] for name in (*KEYS, *metrics)), strict=True)
+    written = ([_written(name, value) for value in columns[name]] for name in (*KEYS, *metrics))
+    return zip(*written, strict=True)
+
+
+def _written(name: str, value: Any) -> Any:
+    whole = _whole(value) if name in COUNTS else None
+    return spelled(value) if whole is None else whole
+
+
+def _whole(value: float | None) -> int | None:
+    """A count; None where nothing was logged, and for what only a trainer that is not ours would call one."""
+    return int(value) if value is not None and value.is_integer() and abs(value) <= MAX_COUNT else None
 
 
 def _csv_lines(rows: Iterable[Sequence[Any]]) -> str:
@@ -41,7 +54,9 @@ def _csv_lines(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def as_parquet(metrics: Sequence[str], chunks: Iterable[Rows]) -> Iterator[bytes]:
-    """Parquet, a row group for some chunks. Null where nothing was logged; NaN and infinities are themselves.
+    """Parquet, a row group for some chunks. NaN and infinities are themselves.
+
+    Null where nothing was logged, or where a count is no whole number.
 
     Raises:
         ImportError: pyarrow is not installed; raised at once, not at the first row.
@@ -50,7 +65,8 @@ def as_parquet(metrics: Sequence[str], chunks: Iterable[Rows]) -> Iterator[bytes
 
     number = pyarrow.float64()
     keys = {"seq": pyarrow.int64(), "step": pyarrow.int64(), "time": number, "mode": pyarrow.string()}
-    return _parquet(pyarrow.schema([*keys.items(), *((name, number) for name in metrics)]), chunks)
+    types = ((name, pyarrow.int64() if name in COUNTS else number) for name in metrics)
+    return _parquet(pyarrow.schema([*keys.items(), *types]), chunks)
 
 
 def _parquet(schema: Any, chunks: Iterable[Rows]) -> Iterator[bytes]:
@@ -59,11 +75,15 @@ def _parquet(schema: Any, chunks: Iterable[Rows]) -> Iterator[bytes]:
 
     written = _Written()
     with ParquetWriter(written, schema) as writer:
-        tables = (Table.from_pydict(dict(rows), schema) for rows in chunks)
+        tables = (Table.from_pydict(_counted(rows), schema) for rows in chunks)
         while group := list(islice(tables, CHUNKS_PER_GROUP)):
             writer.write_table(concat_tables(group))
             yield written.taken()
     yield written.taken()
+
+
+def _counted(rows: Rows) -> dict[str, Any]:
+    return {name: [_whole(value) for value in column] if name in COUNTS else column for name, column in rows}
 
 
 class _Written(io.RawIOBase):

@@ -35,6 +35,7 @@ from server.protocol import (
     LineKind,
     LogEntry,
     LoopState,
+    Note,
     Patch,
     Rejected,
     RunInfo,
@@ -208,7 +209,7 @@ class Hub:
         log.warning("run %s: %s", run.known.id, text)
         await self._note(run, "warning", text, {}, of=message)
 
-    async def _take_note(self, run: LiveRun, message: Applied | Rejected | Event | Finish) -> None:
+    async def _take_note(self, run: LiveRun, message: Note) -> None:
         match message:
             case Applied():
                 text = message.command or changes_line(message.changes)
@@ -237,7 +238,7 @@ class Hub:
         text: str,
         data: dict[str, JsonValue],
         *,
-        of: Applied | Rejected | Event | Finish | LeftOut | None = None,
+        of: Note | LeftOut | None = None,
         step: int | None = None,
         **changes: Any,
     ) -> None:

@@ -5,6 +5,7 @@ otherwise has other gradients; with the same seed, all that differs here follows
 """
 
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -75,6 +76,7 @@ def compare(
             while (info := client.run(run))["state"] not in OVER:
                 time.sleep(POLL_S)
         except BaseException:
+            print(f"run {run} ends after the step at hand; Ctrl-C leaves that to the server", file=sys.stderr)
             with suppress(RequestError):  # what ended the wait is what there is to tell
                 client.stop(run)
             raise

@@ -449,10 +449,8 @@ class Pong(Message):
     type: Literal["pong"] = "pong"
 
 
-FromTrainer = Annotated[
-    Hello | Steps | Layers | Applied | Rejected | Event | Finish,
-    Field(discriminator="type"),
-]
+Note = Applied | Rejected | Event | Finish  # what lasts of a trainer's messages beside its steps
+FromTrainer = Annotated[Hello | Steps | Layers | Note, Field(discriminator="type")]
 ToTrainer = Annotated[Welcome | Ack | Control | CommandMessage | Error, Field(discriminator="type")]
 FromBrowser = Annotated[Subscribe | Control | CommandMessage | Ping, Field(discriminator="type")]
 ToBrowser = Annotated[

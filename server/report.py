@@ -21,7 +21,6 @@ from server.wording import Pairs, changes_label
 CHARACTER_PX = 6.5
 CHART_PX = 800
 #: Lines that leave a chart readable.
-FEW_STEPS = 8
 FEW_CHANGES = 100
 
 METRICS = ("norm", "clipped_norm", "threshold", "coef", "clamped", "loss")
@@ -79,7 +78,7 @@ def figures(rows: Rows, log: Sequence[LogEntry]) -> dict[str, Figure]:
     return {
         title: {
             "data": [*lines, _crosses(rows, values[metric])],
-            "layout": _layout(rows, marks, log_axis=metric == "norm"),
+            "layout": _layout(marks, log_axis=metric == "norm"),
         }
         for (title, metric), lines in charts.items()
         if any(value is not None and (value or metric != "clamped") for value in values[metric])
@@ -177,13 +176,12 @@ def _change_lines(marks: Sequence[LogEntry]) -> dict[str, Any]:
     }
 
 
-def _layout(rows: Rows, marks: Sequence[LogEntry], *, log_axis: bool) -> dict[str, Any]:
+def _layout(marks: Sequence[LogEntry], *, log_axis: bool) -> dict[str, Any]:
     axis = {"gridcolor": "--hairline", "linecolor": "--hairline", "zeroline": False}
     scale = {"type": "log", "nticks": 8, "exponentformat": "power"} if log_axis else {"type": "linear"}
-    few = max(rows.step) - min(rows.step) < FEW_STEPS  # between which Plotly would put ticks
     return {
         "shapes": [_change_lines(marks)] if marks else [],
-        "xaxis": axis | {"title": {"text": "step"}, "tickformat": ",d"} | ({"dtick": 1} if few else {}),
+        "xaxis": axis | {"title": {"text": "step"}, "tickformat": ",d", "tickmode": "auto", "dtick": 1},
         "yaxis": axis | scale,
         "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
         "hovermode": "x unified",

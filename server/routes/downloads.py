@@ -13,14 +13,15 @@ from server.changes import ChangeLog
 from server.export import as_csv, as_jsonl, as_parquet
 from server.protocol import MAX_COUNT, LogEntry, Rows, RunInfo
 from server.report import METRICS, report
-from server.routes.parts import CatalogueOf, StoreOf
-from server.routes.replies import WireResponse
+from server.routes.parts import CatalogueOf, Known, StoreOf
+from server.routes.refusals import HISTORY, refused
+from server.routes.replies import WireResponse, a_file
 from server.routes.web import web
 from server.store import Store
 
 Writer = Callable[[Sequence[str], Iterable[Rows]], Iterator[str] | Iterator[bytes]]
 
-router = APIRouter(prefix="/api/runs/{run_id}")
+router = APIRouter(prefix="/api/runs/{run_id}", responses=HISTORY)
 
 FORMATS: dict[str, tuple[Writer, str]] = {
     "csv": (as_csv, "text/csv"),
@@ -30,16 +31,16 @@ FORMATS: dict[str, tuple[Writer, str]] = {
 #: Of a report: as many as a wide screen has pixels.
 REPORT_POINTS = 4000
 
+FILES = a_file(*(media_type for _, media_type in FORMATS.values())) | refused(501, "Parquet needs pyarrow")
 
-@router.get("/export")
+
+@router.get("/export", dependencies=[Known], response_class=Response, responses=FILES)
 async def export(
     run_id: str,
-    runs: CatalogueOf,
     store: StoreOf,
     format_: Annotated[Literal["csv", "jsonl", "parquet"], Query(alias="format")] = "csv",
 ) -> Response:
     """Every row at full resolution, as CSV, JSON Lines or Parquet."""
-    runs.run(run_id)  # which answers 404 for a deleted one, that the store still has
     write, media_type = FORMATS[format_]
     metrics = await asyncio.to_thread(store.metrics, run_id)
     try:
@@ -57,7 +58,7 @@ async def changes(run_id: str, runs: CatalogueOf, store: StoreOf) -> Response:
     return WireResponse(ChangeLog.of(info, log), headers=_attachment(f"{run_id}.changes.json"))
 
 
-@router.get("/report", response_class=HTMLResponse)
+@router.get("/report", response_class=Response, responses=a_file("text/html"))
 async def report_page(run_id: str, runs: CatalogueOf, store: StoreOf) -> Response:
     """The run as one self-contained page: charts, changes and configuration, to be opened without a server."""
     info, log = await _story(run_id, runs, store)

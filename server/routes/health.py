@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
+from server.routes.refusals import refused
 from server.single_flight import SingleFlight
 from server.store import Store
 from server.writer import StoreError
@@ -49,7 +50,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=refused(503, "The store takes no writes, or has no room for more"))
 async def readyz(readiness: Annotated[Readiness, Depends(readiness_of)]) -> Response:
     """The store takes writes, and there is room for more."""
     if faults := await readiness.faults():

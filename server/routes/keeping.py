@@ -9,9 +9,12 @@ from starlette.responses import Response
 from server.catalogue import BusyRunError
 from server.protocol import MAX_NAME, RunInfo
 from server.routes.parts import CatalogueOf, HubOf, Steering
+from server.routes.refusals import HISTORY, STEERING, refused
 from server.routes.replies import WireResponse, WireRoute
 
-router = APIRouter(prefix="/api/runs/{run_id}", dependencies=[Steering], route_class=WireRoute)
+router = APIRouter(
+    prefix="/api/runs/{run_id}", dependencies=[Steering], route_class=WireRoute, responses=HISTORY | STEERING
+)
 
 NameText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME)]
 NoteText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
@@ -32,7 +35,7 @@ async def edit(run_id: str, edit: Edit, hub: HubOf) -> Response:
     return WireResponse(await hub.edit(run_id, **edit.model_dump(exclude_none=True)))
 
 
-@router.delete("", status_code=204)
+@router.delete("", status_code=204, responses=refused(409, "The run is still being trained"))
 async def delete(run_id: str, runs: CatalogueOf) -> None:
     """Delete a run that nobody is training; it can be brought back for 10 minutes."""
     try:

@@ -14,13 +14,15 @@ from server.hub import Hub
 from server.metrics import ACKS, COMMITS, CONFLATED, DROPPED, STEPS
 from server.protocol import State
 from server.routes.parts import HubOf, StoreOf, SupervisorOf
+from server.routes.refusals import WATCHING
+from server.routes.replies import a_file
 from server.store import Store
 from server.supervisor import Supervisor
 
 router = APIRouter()
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=Response, responses=WATCHING | a_file("text/plain"))
 async def metrics(hub: HubOf, store: StoreOf, supervisor: SupervisorOf) -> Response:
     """Counts and gauges in Prometheus' text format."""
     registry = CollectorRegistry()

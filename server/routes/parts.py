@@ -41,6 +41,11 @@ async def may_steer(request: Request) -> None:
         raise HTTPException(denial.status, denial.reason, denial.headers)
 
 
+async def is_known(run_id: str, connection: HTTPConnection) -> None:
+    """A dependency of the routes that read the store, which still has runs that are deleted: these are 404."""
+    catalogue_of(connection).run(run_id)
+
+
 def supervisor_of(connection: HTTPConnection) -> Supervisor:
     """The app's supervisor."""
     supervisor: Supervisor = connection.app.state.supervisor
@@ -52,4 +57,5 @@ CatalogueOf = Annotated[Catalogue, Depends(catalogue_of)]
 HubOf = Annotated[Hub, Depends(hub_of)]
 StoreOf = Annotated[Store, Depends(store_of)]
 SupervisorOf = Annotated[Supervisor, Depends(supervisor_of)]
+Known = Depends(is_known)
 Steering = Depends(may_steer)

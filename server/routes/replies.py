@@ -15,6 +15,11 @@ class Reply(BaseModel):
     model_config = ConfigDict(ser_json_inf_nan="strings")
 
 
+def a_file(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """How a route that answers with something else than JSON describes that; its `response_class` is `Response`."""
+    return {200: {"description": "The file", "content": {media_type: {} for media_type in media_types}}}
+
+
 class WireResponse(Response):
     """A pydantic model as JSON, written by pydantic itself: FastAPI's own way answers 500 to a NaN."""
 

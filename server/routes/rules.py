@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from clipcore.rules import schema
 from clipcore.settings import shared_schema
+from server.routes.refusals import WATCHING
 from server.routes.replies import Reply, WireResponse
 
 router = APIRouter(prefix="/api")
@@ -19,7 +20,7 @@ class Rules(Reply):
     shared: dict[str, dict[str, Any]]
 
 
-@router.get("/rules", response_model=Rules)
+@router.get("/rules", response_model=Rules, responses=WATCHING)
 async def rules() -> Response:
     """The modes of clipping, with their parameters' defaults, bounds, units and help."""
     return WireResponse(Rules(rules=schema(), shared=shared_schema()))

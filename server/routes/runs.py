@@ -3,16 +3,17 @@
 import asyncio
 import secrets
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Body, HTTPException, Query, Request
 from pydantic import BaseModel, ConfigDict, JsonValue
 from starlette.responses import Response
 
 from server.hub import Hub
 from server.pictures import MOST_PICTURES
 from server.protocol import MAX_COUNT, RESERVED_COLUMNS, Command, Layers, LogEntry, Patch, Rows, RunInfo
-from server.routes.parts import CatalogueOf, HubOf, Steering, StoreOf
+from server.routes.parts import CatalogueOf, HubOf, Known, Steering, StoreOf
+from server.routes.refusals import HISTORY, OF_RUN, STEERING, WATCHING, Answers, refused
 from server.routes.replies import Reply, WireResponse, WireRoute
 from server.trainer import Refusal
 from server.whatif import (
@@ -91,12 +92,6 @@ class CommandRequest(BaseModel):
     command: Command
 
 
-class Mistake(Reply):
-    """Why a request was refused."""
-
-    detail: str
-
-
 class RequestReply(Reply):
     """How a request to the trainer stands; `step` is the first step that obeyed.
 
@@ -109,37 +104,30 @@ class RequestReply(Reply):
     config: dict[str, JsonValue] | None = None
 
 
-#: How a request to the trainer may end beside 200 and 422, the trainer's own refusal among the latter.
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    202: {"model": RequestReply, "description": "Pending: the training is paused, or has not answered within 5 s"},
-    401: {"model": Mistake, "description": "This server's token is needed"},
-    403: {"model": Mistake, "description": "This server only shows runs"},
-    404: {"model": Mistake, "description": "There is no such run"},
-    409: {"model": Mistake, "description": "No trainer is attached"},
-}
+_PENDING = "Pending: the training is paused, or has not answered within 5 s"
+#: How a request to the trainer may end beside 200.
+ANSWERS: Answers = (
+    {202: {"model": RequestReply, "description": _PENDING}}
+    | OF_RUN
+    | STEERING
+    | refused(409, "No trainer is attached")
+    | refused(422, "The body is not what is asked for, or the trainer refuses it")
+)
 
 
-async def _known(run_id: str, catalogue: CatalogueOf) -> None:
-    """Answer 404 for a deleted run, which the store still has."""
-    catalogue.run(run_id)
-
-
-Known = Depends(_known)
-
-
-@router.get("", response_model=RunList)
+@router.get("", response_model=RunList, responses=WATCHING)
 async def runs(catalogue: CatalogueOf) -> Response:
     """All runs in brief."""
     return WireResponse(RunList(runs=catalogue.brief))
 
 
-@router.get("/{run_id}", response_model=RunInfo)
+@router.get("/{run_id}", response_model=RunInfo, responses=OF_RUN)
 async def run(run_id: str, catalogue: CatalogueOf) -> Response:
     """One run with its configuration."""
     return WireResponse(catalogue.run(run_id).info)
 
 
-@router.get("/{run_id}/series", response_model=SeriesReply, dependencies=[Known])
+@router.get("/{run_id}/series", response_model=SeriesReply, dependencies=[Known], responses=HISTORY)
 def series(
     run_id: str,
     store: StoreOf,
@@ -155,12 +143,12 @@ def series(
         raise HTTPException(
             422, f"metrics: run {run_id!r} has no {', '.join(map(repr, unknown))}; it has {', '.join(known)}"
         )
-    names = [name for name in known if any(name == each or fnmatchcase(name, each) for each in wanted)]
+    names = [name for name in known if any(fnmatchcase(name, each) for each in wanted)]
     found = store.series(run_id, names, first, last, points)
     return WireResponse(SeriesReply(columns=found.rows, exact=found.exact))
 
 
-@router.get("/{run_id}/whatif", response_model=WhatIf, dependencies=[Known])
+@router.get("/{run_id}/whatif", response_model=WhatIf, dependencies=[Known], responses=HISTORY)
 def whatif(
     run_id: str,
     store: StoreOf,
@@ -176,7 +164,7 @@ def whatif(
     )
 
 
-@router.get("/{run_id}/replay", response_model=ReplayReply, dependencies=[Known])
+@router.get("/{run_id}/replay", response_model=ReplayReply, dependencies=[Known], responses=HISTORY)
 def replay(
     run_id: str,
     request: Request,
@@ -198,13 +186,13 @@ def replay(
         raise HTTPException(422, str(error)) from None
 
 
-@router.get("/{run_id}/events", response_model=Events, dependencies=[Known])
+@router.get("/{run_id}/events", response_model=Events, dependencies=[Known], responses=HISTORY)
 def events(run_id: str, store: StoreOf, after: Annotated[int, Query(ge=0, le=MAX_COUNT)] = 0) -> Response:
     """The change log, from the line beyond `after`."""
     return WireResponse(Events(events=store.lines(run_id, beyond=after)))
 
 
-@router.get("/{run_id}/layers", response_model=LayersReply, dependencies=[Known])
+@router.get("/{run_id}/layers", response_model=LayersReply, dependencies=[Known], responses=HISTORY)
 def layers(
     run_id: str,
     store: StoreOf,

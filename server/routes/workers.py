@@ -6,11 +6,20 @@ from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from server.routes.parts import Steering, SupervisorOf
+from server.routes.refusals import NOT_UNDERSTOOD, STEERING, WATCHING, refused
 from server.routes.replies import Reply, WireRoute
 from server.supervisor import NotStartedError, TooManyWorkersError
 from server.workloads import describe, find
 
 router = APIRouter(prefix="/api", route_class=WireRoute)
+
+STARTING = (
+    STEERING
+    | NOT_UNDERSTOOD
+    | refused(409, "As many workers train as may at a time")
+    | refused(503, "The system does not let the worker start, or the database cannot be written")
+)
+STOPPING = STEERING | NOT_UNDERSTOOD | refused(404, "No worker is training that run")
 
 
 class WorkerRequest(BaseModel):
@@ -28,13 +37,13 @@ class WorkerReply(Reply):
     id: str
 
 
-@router.get("/workloads")
+@router.get("/workloads", responses=WATCHING)
 def workloads() -> dict[str, Any]:
     """The workloads that come with the server, with their options as JSON Schema."""
     return {"workloads": describe()}
 
 
-@router.post("/workers/check", status_code=204, dependencies=[Steering])
+@router.post("/workers/check", status_code=204, dependencies=[Steering], responses=STEERING | NOT_UNDERSTOOD)
 def check(wanted: WorkerRequest) -> None:
     """Say whether a workload takes its options, and start nothing."""
     try:
@@ -43,7 +52,7 @@ def check(wanted: WorkerRequest) -> None:
         raise HTTPException(422, str(error)) from error
 
 
-@router.post("/workers", status_code=201, dependencies=[Steering])
+@router.post("/workers", status_code=201, dependencies=[Steering], responses=STARTING)
 async def start(wanted: WorkerRequest, supervisor: SupervisorOf) -> WorkerReply:
     """Train a workload in a process of its own; its run appears at once."""
     try:
@@ -56,7 +65,7 @@ async def start(wanted: WorkerRequest, supervisor: SupervisorOf) -> WorkerReply:
         raise HTTPException(503, str(error)) from error
 
 
-@router.delete("/workers/{run_id}", status_code=204, dependencies=[Steering])
+@router.delete("/workers/{run_id}", status_code=204, dependencies=[Steering], responses=STOPPING)
 async def stop(run_id: str, supervisor: SupervisorOf) -> None:
     """End the worker of a run; the run stays."""
     try:

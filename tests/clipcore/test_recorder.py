@@ -112,6 +112,7 @@ def test_a_record_waits_for_its_event_and_later_ones_for_it(monkeypatch):
     events = [Event(), Event()]
     waiting = iter([[event] for event in events])
     monkeypatch.setattr("clipcore.recorder._events", lambda _: next(waiting))
+    monkeypatch.setattr("clipcore.recorder._Pending.is_on_host", lambda _: False)
     recorder = Recorder()
     for stats in steps(2):
         recorder.push(stats, {})

@@ -33,3 +33,26 @@ def test_a_report_draws_itself_from_its_file(open_page, tmp_path):
         "(light) => document.querySelector('.hero path.js-line').getAttribute('style') !== light", arg=light
     )
     assert re.search(r"rgb\(90, 176, 242\)", line.get_attribute("style"))
+
+
+@pytest.mark.parametrize("count", [1, 8, 100])
+def test_steps_are_ticked_at_whole_numbers(open_page, tmp_path, count):
+    """However few there are or are looked at, in either theme; between few steps Plotly would put ticks."""
+    file = tmp_path / "r1.html"
+    file.write_text(report(run_info(), series(count), [], web()))
+    page = open_page(file.as_uri(), offline=True, color_scheme="light")
+
+    def ticks():
+        labels = page.locator(".hero .xtick text").all_text_contents()
+        return sorted(set(map(int, labels))), len(labels)
+
+    shown, drawn = ticks()
+    assert drawn == len(shown) > 0
+    zoom = "range => Plotly.relayout(document.querySelector('.hero .js-plotly-plot'), {'xaxis.range': range})"
+    page.evaluate(zoom, [0.6, 3.3])
+    assert ticks() == ([1, 2, 3], 3)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => matchMedia('(prefers-color-scheme: dark)').matches")
+    assert ticks() == ([1, 2, 3], 3)
+    page.evaluate(zoom, [0, 100])
+    assert ticks()[1] < 20

@@ -55,7 +55,7 @@ def test_a_threshold_is_compared_only_with_norms_of_its_type_and_with_steps_on_s
     server = make_server(autostart="")
     with closing(TrainerWire(server.url)) as trainer:
         trainer.start("r1", control={"mode": "norm", "max_norm": 1.0, "norm_type": 2.0})
-        trainer.commit(steps(1, 200, norm=lambda seq: 10.0))
+        trainer.commit(steps(1, 200, norm=lambda _: 10.0))
         changed = {"norm_type": [2.0, "Infinity"]}
         control = {"mode": "norm", "max_norm": 1.0, "norm_type": "Infinity"}
         note = {"type": "applied", "n": 1, "id": None, "step": 201, "time": 1.0, "config": control, "changes": changed}

@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from server import export
-from server.export import as_parquet
+from server.export import as_csv, as_jsonl, as_parquet
 from server.rows import make_rows
 from tests.server.site import steps
 
@@ -36,6 +36,22 @@ def test_parquet_keeps_numbers_as_they_are():
     assert norms[1:] == odd[1:]
     assert table["my/own"].null_count == 6
     assert table["mode"].to_pylist() == ["norm"] * 6
+
+
+def test_counts_are_whole_numbers():
+    """In every format; what was not logged stays out, and what a stranger calls a count is told where that can be."""
+    counts = [25.0, None, 0.0, 0.5, math.nan, 1e300]
+    run = rows(1, 6, clamped=counts, coef=[1.0] * 6)
+    lines = "".join(as_csv(["clamped", "coef"], [run])).splitlines()
+    assert [line.split(",")[-2:] for line in lines] == [
+        ["clamped", "coef"],
+        *([count, "1.0"] for count in ("25", "", "0", "0.5", "NaN", "1e+300")),
+    ]
+    objects = "".join(as_jsonl(["clamped"], [run])).splitlines()
+    assert [line.partition('"clamped": ')[2] for line in objects] == ["25}", "null}", "0}", "0.5}", '"NaN"}', "1e+300}"]
+    table = parquet.read_table(io.BytesIO(b"".join(as_parquet(["clamped", "coef"], [run]))))
+    assert [f"{field.type}" for field in table.schema][-2:] == ["int64", "double"]
+    assert table["clamped"].to_pylist() == [25, None, 0, None, None, None]
 
 
 def test_parquet_is_written_as_it_is_read(monkeypatch):

@@ -46,8 +46,8 @@ def test_numbers_that_are_none_are_told_as_such(site):
     assert (result.steps, result.nonfinite, result.loss, result.coef, result.clipped) == (3, 2, 3.0, 0.25, 1.0)
 
 
-def test_a_training_is_ended_when_nobody_waits_for_it(site, monkeypatch):
-    """Ctrl-C leaves no worker behind."""
+def test_a_training_is_ended_when_nobody_waits_for_it(site, monkeypatch, capsys):
+    """Ctrl-C leaves no worker behind, and what is waited for then is told."""
 
     def interrupt(_):
         raise KeyboardInterrupt
@@ -56,6 +56,8 @@ def test_a_training_is_ended_when_nobody_waits_for_it(site, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         list(compare(Client(site.url, None), "rnn", {**OPTIONS, "steps": 1_000_000}, [{}]))
     (run,) = site.http.get("/api/runs").json()["runs"]
+    told = f"run {run['id']} ends after the step at hand; Ctrl-C leaves that to the server\n"
+    assert capsys.readouterr().err == told
     assert until(lambda: site.http.get(f"/api/runs/{run['id']}").json()["state"] == "stopped")
 
 

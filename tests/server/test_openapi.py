@@ -1,4 +1,4 @@
-"""Whatever a client makes of the API's own description, it is answered; no request is a fault of the server's."""
+"""Whatever a client makes of the API's own description, it is answered as that says, and never with a fault."""
 
 import threading
 from contextlib import closing
@@ -10,15 +10,24 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 import clipcore
+from server import guesses
+from server.app import MAX_BODY_BYTES
 from server.protocol import MAX_COUNT
 from server.routes import runs
 from server.whatif import EPS
-from tests.server.site import steps
+from server.writer import StoreError
+from tests.server.site import steps, until
 
 EXAMPLES = 30  # of each operation
 ODD = "odd"
+CONFORMANCE = [status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
 class Training(threading.Thread):
@@ -90,8 +99,8 @@ def requests_of(operation, known):
 
 
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # schemathesis' own strategies do, now and then
-def test_no_request_makes_the_server_fail(trained):
-    """Requests made from /openapi.json, kept to it or not, with the token or not, never get a 5xx."""
+def test_requests_are_answered_as_described(trained):
+    """Requests made from /openapi.json, kept to it or not, with the token or not, never get a 5xx or a surprise."""
     site, known = trained
     tokens = st.sampled_from([{}, {"Authorization": "Bearer secret"}, {"Authorization": "Bearer wrong"}])
     with requests.Session() as session:
@@ -103,5 +112,72 @@ def test_no_request_makes_the_server_fail(trained):
             def check(case, headers):
                 answer = case.call(base_url=site.url, session=session, headers=headers)
                 assert answer.status_code < 500, (case.as_curl_command(), answer.text)
+                case.validate_response(answer, checks=CONFORMANCE)
 
             check()
+
+
+BODIES = {
+    "/api/workers": {"workload": "rnn"},
+    "/api/workers/check": {"workload": "rnn"},
+    "command": {"command": "stop"},
+}
+
+
+def refusals(site, headers=None, **given):
+    """What all operations answer to a request as it should be, apart from what is given: status, then operations."""
+    answers = {}
+    paths = site.http.get("/openapi.json", headers={"Authorization": "Bearer secret"}).json()["paths"]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            body = BODIES.get(path, BODIES.get(path.rpartition("/")[2], {}))
+            asked = {"json": body} if "requestBody" in operation else {}
+            url = path.replace("{run_id}", "r1") + ("?mode=zclip" if path.endswith("replay") else "")
+            answer = site.http.request(method, url, headers=headers, **asked | given)
+            assert str(answer.status_code) in operation["responses"], (method, path, answer.text)
+            answers.setdefault(answer.status_code, set()).add(f"{method} {path}")
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "content"),
+    [
+        (403, {"Host": "evil.example"}, None),
+        (403, {"Origin": "https://evil.example"}, None),
+        (411, None, iter([b""])),
+        (413, None, bytes(MAX_BODY_BYTES + 1)),
+    ],
+    ids=["name", "origin", "length", "size"],
+)
+def test_what_is_refused_everywhere_is_described_everywhere(site, status, headers, content):
+    """Foreign names and pages, and bodies without a length or without an end."""
+    site.trainer().start("r1")
+    assert set(refusals(site, headers, **{"content": content} if content else {})) == {status}
+
+
+def test_what_guesses_and_spectators_get_is_described(serve, monkeypatch):
+    """A wrong token is refused, too many are for a while, and where nobody may change anything nobody does."""
+    monkeypatch.setattr(guesses, "GUESSES", (0.001, 1))
+    guarded = serve(token="secret")
+    assert set(refusals(guarded)) == {200, 401}
+    assert set(refusals(guarded, {"Authorization": "Bearer wrong"})) == {200, 401, 429}
+    guarded.close()
+    watched = serve(read_only=True)
+    changing = {"patch", "post", "delete"}
+    assert {operation.split()[0] for operation in refusals(watched)[403]} == changing
+
+
+def test_a_broken_store_is_described(site, monkeypatch):
+    """Whatever needs the database says 503 while that cannot be used, and runs are listed all the same."""
+    site.trainer().start("r1")
+    until(lambda: site.http.get("/api/runs/r1").json()["attached"])
+
+    def fail(*_):
+        raise StoreError("no")
+
+    monkeypatch.setattr(site.store, "_reading", fail)
+    monkeypatch.setattr(site.store._writer, "submit", fail)
+    monkeypatch.setattr(runs, "ANSWER_TIMEOUT_S", 0.1)
+    answers = refusals(site)
+    assert "get /api/runs" in answers[200]
+    assert {"get /api/runs/{run_id}/series", "patch /api/runs/{run_id}", "post /api/workers"} < answers[503]

@@ -67,13 +67,6 @@ def test_zeros_are_seen_on_the_logarithmic_axis():
     assert figures_of(page)["Gradient norm"]["data"][0]["y"] == [pytest.approx(10**-0.5), 1.0, 10.0]
 
 
-@pytest.mark.parametrize(("count", "ticks"), [(1, 1), (8, 1), (100, None)])
-def test_steps_are_ticked_at_whole_numbers(count, ticks):
-    """Between few steps Plotly would put ticks."""
-    page = report(run_info(), series(count=count), [], web())
-    assert figures_of(page)["Gradient norm"]["layout"]["xaxis"].get("dtick") == ticks
-
-
 def test_what_is_not_finite_is_a_cross():
     """A NaN and an infinity are marked at the top edge where they happened, with their value."""
     page = report(run_info(), series(norm=[math.nan, 1.0, math.inf]), [], web())

@@ -248,13 +248,11 @@ def test_a_rejected_control_is_422_with_the_trainers_sentence(site, trainer):
 
 
 def test_a_paused_trainer_is_not_waited_for(site, trainer, monkeypatch):
-    """No step could obey, so the request stands at once; the routes' description says what else may come."""
+    """No step could obey, so the request stands at once."""
     monkeypatch.setattr(runs, "ANSWER_TIMEOUT_S", 3600)
     data = {"state": "paused", "commands": True}
     trainer.commit({"type": "event", "n": 1, "step": 1, "time": 1.0, "kind": "state", "text": "", "data": data})
     assert post(site, "/r1/control", {"max_norm": 2}).status_code == 202
-    described = site.http.get("/openapi.json").json()["paths"]["/api/runs/{run_id}/control"]["post"]["responses"]
-    assert {"200", "202", "401", "403", "404", "409", "422"} == set(described)
 
 
 def test_a_control_that_waits_is_202(site, trainer, monkeypatch):
