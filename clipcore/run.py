@@ -28,6 +28,7 @@ from torch import Tensor
 from clipcore import lifetime
 from clipcore.announcements import Announcements
 from clipcore.clipper import Clipper
+from clipcore.culprits import Culprits
 from clipcore.gate import Gate
 from clipcore.link import Link, header_token
 from clipcore.metrics import Admission
@@ -146,6 +147,7 @@ class Run:
         self._recorder = Recorder()
         self._collecting = threading.Lock()  # the recorder has one reader at a time
         self._outbox = Outbox()
+        self._culprits = Culprits(self._warn)
         self._gate = Gate(self._obeyed)
         self._announcements = Announcements(clipper.obeyed, self._applied)
         self._admission = Admission(self._say)
@@ -226,7 +228,7 @@ class Run:
         self._gate.open()
         with self._collecting:
             records = self._recorder.flush(timeout_s)
-            self._outbox.add_rows(records)
+            self._keep(records)
             if self._last is not None:  # how the layers ended, whether or not they were due
                 self._recorder.push(self._last, {}, layers=True)
                 records += self._recorder.flush(timeout_s)
@@ -347,7 +349,7 @@ class Run:
         with self._collecting:
             last, self._last_layers = self._last_layers, None
             records = self._recorder.take()
-            self._outbox.add_rows(records)
+            self._keep(records)
         self._announcements.announce()
         if (clipper := self._clipper()) is None:
             self._let_go_at = min(self._let_go_at, time.monotonic())
@@ -374,6 +376,13 @@ class Run:
             self._outbox.add_note("rejected", id=message["id"], time=time.time(), reason=str(error)[:MAX_TEXT])
 
     # --- called on either ---
+
+    def _keep(self, records: Sequence[Record]) -> None:
+        self._outbox.add_rows(records)
+        self._culprits.look(records)
+
+    def _warn(self, of: Record, text: str, data: dict[str, Any]) -> None:
+        self._outbox.add_note("event", step=of.step, time=of.time, kind="warning", text=text, data=data)
 
     def _introduce(self, clipper: Clipper) -> dict[str, Any]:
         return {

@@ -206,6 +206,16 @@ def test_how_the_layers_ended_is_recorded(server, trainer):
     assert [row["norm"] for _, row in server.rows()] == [2.0, 4.0, 8.0]
 
 
+def test_the_layer_of_a_gradient_that_is_not_finite_is_told(server, trainer):
+    """As a line of the change log that names its step, whether or not the layers' numbers were due."""
+    for norm in (1.0, 1.0, math.nan, math.inf):
+        trainer.step(norm)
+    (event,) = server.wait_for("event")
+    assert (event["step"], event["kind"]) == (3, "warning")
+    assert event["text"] == "NaN or infinity in the gradient of 0"
+    assert event["data"] == {"nonfinite_in": ["0"], "layers": 1}
+
+
 def test_exponents_always_travel(server, trainer):
     """A step that counted exponents is sent with its layers, whatever the clocks of the two say."""
     trainer.step()
