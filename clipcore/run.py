@@ -76,6 +76,7 @@ def connect(
 
     Returns at once, whether the server is there or not: steps are kept, in memory and then in a temporary file of at
     most 1 GiB, and sent when it answers. A run that the same Clipper has had until then ends as "stopped".
+    A script that resumes from a checkpoint goes on with its run when the environment's CLIPCORE_RUN_ID is its id.
 
     Args:
         clipper: whose steps are logged and whose configuration the page may change.
