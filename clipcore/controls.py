@@ -2,6 +2,8 @@
 
 import threading
 from collections import deque
+from difflib import get_close_matches
+from reprlib import repr as quoted
 from typing import Any
 
 from clipcore.lockstep import Lockstep
@@ -10,6 +12,7 @@ from clipcore.settings import Settings, Update
 from clipcore.units import refuse_split_rows
 
 KEPT_UPDATES = 1024  # of those that took effect
+MAX_COMPARED = 200  # letters of a name that is none
 
 
 class Controls:
@@ -94,10 +97,17 @@ class Controls:
         patched = settings.patched(patch)
         for pattern in patched.config.get("exclude", ()):
             if not self._model.matching([pattern]):
-                raise ValueError(f"exclude has {pattern!r}, which is the name of no parameter; see `clipper.names`")
+                raise ValueError(
+                    f"exclude has {quoted(pattern)}, which is the name of no parameter{self._like(pattern)}"
+                )
         if patched.mode == "agc":
             refuse_split_rows(self._model, patched.config["exclude"])
         return patched
+
+    def _like(self, pattern: str) -> str:
+        """What may have been meant, in a script and on a page alike."""
+        closest = get_close_matches(pattern[:MAX_COMPARED], self._model.names, n=3, cutoff=0.0)
+        return f"; the closest are {', '.join(map(repr, closest))}" if closest else ""
 
     def _arrived(self) -> list[tuple[Update, Settings]]:
         """The patches that hold from now on: all that wait, or those that the ranks agree on."""

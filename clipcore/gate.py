@@ -12,14 +12,20 @@ class Gate:
 
     Args:
         obeyed: called on the training thread as `obeyed(command_id, command)` when a command takes effect.
+
+    Attributes:
+        steps_allowed: how many steps a paused loop may still take.
+        in_use: a loop has passed at least once.
+        paused: the loop waits, but for the steps that are allowed.
+        stopping: the loop is to end.
     """
 
     def __init__(self, obeyed: Callable[[str, str], None]) -> None:
         self._obeyed = obeyed
         self._condition = threading.Condition()
         self._commands: deque[tuple[str, str]] = deque()
-        self._steps_allowed = 0
-        self.in_use = False  # a loop has passed at least once
+        self.steps_allowed = 0
+        self.in_use = False
         self.paused = False
         self.stopping = False
 
@@ -51,8 +57,8 @@ class Gate:
                     return False
                 if not self.paused:
                     return True
-                if self._steps_allowed:
-                    self._steps_allowed -= 1
+                if self.steps_allowed:
+                    self.steps_allowed -= 1
                     return True
                 # A signal handler that calls `open` in between, on this very thread, wakes nobody: look again.
                 self._condition.wait(timeout=1.0)
@@ -64,9 +70,9 @@ class Gate:
                 case "pause":
                     self.paused = True
                 case "resume":
-                    self.paused, self._steps_allowed = False, 0
+                    self.paused, self.steps_allowed = False, 0
                 case "step":
-                    self.paused, self._steps_allowed = True, self._steps_allowed + 1
+                    self.paused, self.steps_allowed = True, self.steps_allowed + 1
                 case "stop":
                     self.stopping = True
             self._obeyed(command_id, command)

@@ -40,6 +40,7 @@ class Record(NamedTuple):
         values: the columns of `clipcore.stats`, then what the user logged.
         layers: norm, coefficient and clamped elements of each parameter; None when they were not asked for.
         exponents: counts in 257 bins; None when they were not asked for or the step did not count.
+        nonfinite_in: names of the parameters whose gradients held NaN or infinity.
     """
 
     step: int
@@ -48,6 +49,7 @@ class Record(NamedTuple):
     values: dict[str, float]
     layers: tuple[list[float], list[float], list[float]] | None
     exponents: list[int] | None
+    nonfinite_in: tuple[str, ...] = ()
 
 
 class Recorder:
@@ -78,7 +80,8 @@ class Recorder:
         """
         logged = {name: _number(name, value) for name, value in extra.items()}
         table, exponents = (stats.layers, stats.exponents) if layers else (None, None)
-        pending = _Pending(stats.step, stats.time, stats.mode, stats.numbers, table, exponents, logged, ())
+        suspects = _suspects(stats)
+        pending = _Pending(stats.step, stats.time, stats.mode, stats.numbers, table, exponents, logged, suspects, ())
         self._waiting.append(pending if pending.is_on_host() else pending.copied())
 
     def take(self) -> list[Record]:
@@ -98,6 +101,18 @@ class Recorder:
         return records
 
 
+class _Suspects(NamedTuple):
+    """How many non-finite elements each gradient has, and whose it is."""
+
+    counts: Tensor
+    owners: Sequence[int]
+    names: tuple[str, ...]
+
+    def guilty(self) -> tuple[str, ...]:
+        counts = self.counts.tolist()
+        return tuple(self.names[owner] for owner, count in zip(self.owners, counts, strict=True) if count)
+
+
 class _Pending(NamedTuple):
     """A step whose host copies may still be on their way; nothing else of it is kept."""
 
@@ -108,6 +123,7 @@ class _Pending(NamedTuple):
     layers: Tensor | None
     exponents: Tensor | None
     extra: dict[str, float | Tensor]
+    suspects: _Suspects | None
     events: Sequence[torch.cuda.Event]
 
     def is_on_host(self) -> bool:
@@ -123,6 +139,7 @@ class _Pending(NamedTuple):
             extra={
                 name: _host_copy(value) if isinstance(value, Tensor) else value for name, value in self.extra.items()
             },
+            suspects=self.suspects and self.suspects._replace(counts=_host_copy(self.suspects.counts)),
             events=_events({source.device for source in sources if source.is_cuda}),
         )
 
@@ -137,7 +154,15 @@ class _Pending(NamedTuple):
             norm, coef, clamped = self.layers.tolist()
             layers = (norm, coef, clamped)
         exponents = None if self.exponents is None else self.exponents.tolist()
-        return Record(self.step, self.time, self.mode, values, layers, exponents)
+        guilty = self.suspects.guilty() if self.suspects and values["nonfinite"] else ()
+        return Record(self.step, self.time, self.mode, values, layers, exponents, guilty)
+
+
+def _suspects(stats: ClipStats) -> _Suspects | None:
+    """Taken of every step, for nothing here may ask the device whether there are any."""
+    if stats.outcome is None:
+        return None
+    return _Suspects(stats.outcome.before.nonfinite, stats.owners, stats.names)
 
 
 def _number(name: str, value: object) -> float | Tensor:

@@ -28,6 +28,7 @@ from torch import Tensor
 from clipcore import lifetime
 from clipcore.announcements import Announcements
 from clipcore.clipper import Clipper
+from clipcore.culprits import Culprits
 from clipcore.gate import Gate
 from clipcore.link import Link, header_token
 from clipcore.metrics import Admission
@@ -75,6 +76,7 @@ def connect(
 
     Returns at once, whether the server is there or not: steps are kept, in memory and then in a temporary file of at
     most 1 GiB, and sent when it answers. A run that the same Clipper has had until then ends as "stopped".
+    A script that resumes from a checkpoint goes on with its run when the environment's CLIPCORE_RUN_ID is its id.
 
     Args:
         clipper: whose steps are logged and whose configuration the page may change.
@@ -146,6 +148,7 @@ class Run:
         self._recorder = Recorder()
         self._collecting = threading.Lock()  # the recorder has one reader at a time
         self._outbox = Outbox()
+        self._culprits = Culprits(self._warn)
         self._gate = Gate(self._obeyed)
         self._announcements = Announcements(clipper.obeyed, self._applied)
         self._admission = Admission(self._say)
@@ -187,7 +190,7 @@ class Run:
             return not self._gate.stopping
         if not self._gate.in_use:
             self._gate.in_use = True
-            self._tell_state()
+            self._tell_state(self._step)
         return self._gate.pass_()
 
     def unless_finished(self, state: End, reason: str) -> None:
@@ -226,7 +229,7 @@ class Run:
         self._gate.open()
         with self._collecting:
             records = self._recorder.flush(timeout_s)
-            self._outbox.add_rows(records)
+            self._keep(records)
             if self._last is not None:  # how the layers ended, whether or not they were due
                 self._recorder.push(self._last, {}, layers=True)
                 records += self._recorder.flush(timeout_s)
@@ -309,12 +312,22 @@ class Run:
 
     def _obeyed(self, command_id: str, command: str) -> None:
         clipper = self._clipper()
-        self._note_applied(command_id, self._step, clipper.config if clipper else {}, command=command)
-        self._tell_state()
+        match command:
+            case "step":
+                step = self._step + self._gate.steps_allowed
+            case "resume":
+                step = self._step + 1
+            case _:  # no step obeys these: the loop waits, or ends, after this one
+                step = self._step
+        self._tell_state(step)  # first, so that whoever has the answer finds the run in that state
+        self._note_applied(command_id, step, clipper.config if clipper else {}, command=command)
 
-    def _tell_state(self) -> None:
-        data = {"state": "paused" if self._gate.paused else "running", "commands": True}
-        self._outbox.add_note("event", step=self._step, time=time.time(), kind="state", text="", data=data)
+    def _tell_state(self, step: int) -> None:
+        """What the loop does; one that was asked to stop still runs its script's end, and obeys no more."""
+        gate = self._gate
+        data = {"state": "paused" if gate.paused and not gate.stopping else "running", "commands": not gate.stopping}
+        text = "stopping" if gate.stopping else ""
+        self._outbox.add_note("event", step=step, time=time.time(), kind="state", text=text, data=data)
 
     # --- called on the link's thread ---
 
@@ -337,7 +350,7 @@ class Run:
         with self._collecting:
             last, self._last_layers = self._last_layers, None
             records = self._recorder.take()
-            self._outbox.add_rows(records)
+            self._keep(records)
         self._announcements.announce()
         if (clipper := self._clipper()) is None:
             self._let_go_at = min(self._let_go_at, time.monotonic())
@@ -364,6 +377,13 @@ class Run:
             self._outbox.add_note("rejected", id=message["id"], time=time.time(), reason=str(error)[:MAX_TEXT])
 
     # --- called on either ---
+
+    def _keep(self, records: Sequence[Record]) -> None:
+        self._outbox.add_rows(records)
+        self._culprits.look(records)
+
+    def _warn(self, of: Record, text: str, data: dict[str, Any]) -> None:
+        self._outbox.add_note("event", step=of.step, time=of.time, kind="warning", text=text, data=data)
 
     def _introduce(self, clipper: Clipper) -> dict[str, Any]:
         return {

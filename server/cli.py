@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import click
 from pydantic import ValidationError
@@ -15,6 +15,7 @@ from server import logs
 from server.changes import ChangeLog
 from server.client import Client, RequestError
 from server.lab import LAST_STEPS, Comparison, Result, compare
+from server.protocol import Command
 from server.serving import ListenError, Server, listen, tune_garbage_collector
 from server.settings import PREFIX, Settings, unknown_variables
 from server.store import Store
@@ -24,6 +25,7 @@ from server.writer import StoreError
 log = logging.getLogger("clipcore.server")
 
 FORMATS = ("csv", "jsonl", "parquet", "changes")
+COMMANDS: tuple[str, ...] = get_args(Command)
 
 _url = click.option(
     "--url",
@@ -112,17 +114,23 @@ def runs(url: str, token: str | None, as_json: bool) -> None:
 
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("run")
-@click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE...")
+@click.argument("changes", nargs=-1, required=True, metavar=f"KEY=VALUE...|{'|'.join(COMMANDS)}")
 @_url
 @_token
 @_json
 def control(run: str, changes: Sequence[str], url: str, token: str | None, as_json: bool) -> None:
-    """Change a run's clipper while it trains, for example: control RUN mode=norm max_norm=0.5."""
-    reply = Client(url, token).control(run, _pairs(changes))
+    """Change a run's clipper while it trains, or pause, resume, step or stop its training.
+
+    For example: control RUN mode=norm max_norm=0.5, or: control RUN pause
+    """
+    client = Client(url, token)
+    command = changes[0] if len(changes) == 1 and changes[0] in COMMANDS else None
+    reply = client.command(run, command) if command else client.control(run, _pairs(changes, COMMANDS))
     if as_json:
         click.echo(json.dumps(reply))
     elif reply["status"] == "applied":
-        click.echo(f"applied at step {reply['step']:,}: {json.dumps(reply['config'])}")
+        when = "after" if command in ("pause", "stop") else "at"
+        click.echo(f"applied {when} step {reply['step']:,}: {json.dumps(reply['config'])}")
     else:
         click.echo("pending: the trainer has not answered yet; it will obey when it goes on")
 
@@ -234,10 +242,12 @@ def _change_log(file: IO[bytes]) -> ChangeLog:
         ) from error
 
 
-def _pairs(texts: Sequence[str]) -> dict[str, Any]:
+def _pairs(texts: Sequence[str], words: Sequence[str] = ()) -> dict[str, Any]:
+    """What is written as pairs; `words` could stand in their place, each alone."""
     pairs = [text.partition("=") for text in texts]
     if bad := [text for text, (_, equals, _) in zip(texts, pairs, strict=True) if not equals]:
-        raise click.BadParameter(f"expected KEY=VALUE, got {bad[0]!r}")
+        alone = f", or {', '.join(words[:-1])} or {words[-1]} alone" if words else ""
+        raise click.BadParameter(f"expected KEY=VALUE{alone}, got {bad[0]!r}")
     keys = [key for key, _, _ in pairs]
     if twice := [key for key in keys if keys.count(key) > 1]:
         raise click.BadParameter(f"{twice[0]} is given more than once: {', '.join(texts)}")

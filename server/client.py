@@ -17,7 +17,15 @@ PIECE_BYTES = 2**16
 
 
 class RequestError(Exception):
-    """The server refused, or is not there; the sentence says which."""
+    """The server refused, or is not there; the sentence says which.
+
+    Attributes:
+        status: of the refusal, as in HTTP; None when there was none.
+    """
+
+    def __init__(self, sentence: str, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -88,6 +96,12 @@ class Client:
         reply: dict[str, Any] = self._json("POST", f"/api/runs/{quote(run_id, safe='')}/control", patch)
         return reply
 
+    def command(self, run_id: str, command: str) -> dict[str, Any]:
+        """Pause, resume, single-step or stop a run's loop; how the request stands."""
+        body = {"command": command}
+        reply: dict[str, Any] = self._json("POST", f"/api/runs/{quote(run_id, safe='')}/command", body)
+        return reply
+
     def export(self, run_id: str, format_: str, to: IO[bytes]) -> None:
         """Write a run's rows to a file, or its changes, or a report."""
         what = format_ if format_ in ("changes", "report") else f"export?format={quote(format_)}"
@@ -115,7 +129,7 @@ class Client:
                     raise IncompleteRead(b"", answer.length)
         except HTTPError as error:
             with error:
-                raise RequestError(_detail(error)) from error
+                raise RequestError(_detail(error), error.code) from error
         except IncompleteRead as error:
             raise RequestError(f"the answer of {self._url} was cut off: try again") from error
         except URLError as error:

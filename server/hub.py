@@ -118,6 +118,8 @@ class Hub:
             state = "running" if run.known.state == "starting" else run.known.state
             described = {name: getattr(hello, name) for name in DESCRIPTION}
             described["state"] = state  # not its name: a person may have given it another
+            if _is_another(run, hello):  # whose loop has yet to say that it obeys
+                described |= {"commands": False, "state": "running" if state == "paused" else state}
             if changes := _changed_meanwhile(run, hello):
                 pairs: dict[str, JsonValue] = {name: [*pair] for name, pair in changes.items()}
                 data: dict[str, JsonValue] = {"changes": pairs, "command": None, "id": None}
@@ -277,6 +279,8 @@ class Hub:
             UnknownRunError: there is no such run.
         """
         run = self.catalogue.run(run_id)
+        if not request:
+            return Refusal('nothing to change: a patch names at least one setting, such as {"max_norm": 0.5}')
         if run.trainer is None:
             return Refusal(f"no trainer is attached to run {run_id!r} ({run.info.state})", attached=False)
         if not isinstance(request, str):
@@ -334,8 +338,14 @@ class Hub:
 def _changed_meanwhile(run: LiveRun, hello: Hello) -> Changes:
     """What another process of the run begins with that the one before did not end with.
 
-    What the same process has changed it tells itself: its notes come again after a reconnect. When the server has been
-    restarted, the time tells: a process of before was there at the run's last sign of life.
+    What the same process has changed it tells itself: its notes come again after a reconnect.
     """
-    is_another = hello.started > run.known.updated if run.fed_since is None else hello.started != run.fed_since
-    return difference(run.known.control, hello.control) if is_another and run.known.seq else {}
+    return difference(run.known.control, hello.control) if _is_another(run, hello) and run.known.seq else {}
+
+
+def _is_another(run: LiveRun, hello: Hello) -> bool:
+    """Whether another process than before feeds the run.
+
+    When the server has been restarted, the time tells: a process of before was there at the run's last sign of life.
+    """
+    return hello.started > run.known.updated if run.fed_since is None else hello.started != run.fed_since

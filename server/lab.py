@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from server.client import Client, RequestError
@@ -17,6 +18,8 @@ from server.live import OVER
 from server.protocol import Message
 
 POLL_S = 0.5
+#: A place is free so long after its training at the latest; if it is not, there is none.
+LEAVING_S = 10.0
 #: Steps at the end whose mean loss is told.
 LAST_STEPS = 100
 
@@ -65,13 +68,13 @@ def compare(
         trials: what each has of its own; it goes before `options`.
 
     Raises:
-        RequestError: the server refuses, or is not there. A training that is under way is ended; options that it does
-            not take are refused before the first.
+        RequestError: the server refuses, for another reason than that as many train as may, or is not there. A training
+            that is under way is ended; options that it does not take are refused before the first.
     """
     for trial in trials:
         client.check(workload, {**options, **trial})
     for trial in trials:
-        run = client.start(workload, {**options, **trial})
+        run = _start(client, workload, {**options, **trial})
         try:
             while (info := client.run(run))["state"] not in OVER:
                 time.sleep(POLL_S)
@@ -81,6 +84,24 @@ def compare(
                 client.stop(run)
             raise
         yield _measured(dict(trial), info, client.rows(run))
+
+
+def _start(client: Client, workload: str, options: Mapping[str, Any]) -> str:
+    """Start a training as soon as there is a place for it; say once whom that waits for."""
+    told = False
+    leaving_s = 0.0  # since nothing trains, though a process may still be there
+    while True:
+        try:
+            return client.start(workload, options)
+        except RequestError as error:
+            if error.status != HTTPStatus.CONFLICT or leaving_s > LEAVING_S:
+                raise
+            training = [run for run in client.runs() if run["workload"] and run["state"] not in OVER]
+            leaving_s = 0.0 if training else leaving_s + POLL_S
+            if training and not told:
+                print(f"waiting for a place: {error}", file=sys.stderr)
+                told = True
+        time.sleep(POLL_S)
 
 
 def _measured(trial: dict[str, Any], info: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Result:

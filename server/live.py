@@ -126,7 +126,9 @@ class LiveRun:
         return self.lines[-1].n if self.lines else 0
 
     def _shown(self, **fields: Any) -> RunInfo:
-        shown = {"attached": self.trainer is not None, "state": self.state, **fields}
+        attached = self.trainer is not None
+        commands = self.known.commands and attached and not self.over
+        shown = {"attached": attached, "state": self.state, "commands": commands, **fields}
         return self.known.model_copy(update=shown)
 
     def position(self, runs: int) -> Position:

@@ -209,7 +209,11 @@ class Layers(Message):
 
 
 class Applied(Message):
-    """A patch (or command) took effect: `step` is the first step that obeyed."""
+    """A patch (or command) took effect: `step` is the first step that obeyed.
+
+    Of the commands `resume` and `step` that is the next step to run; `pause` and `stop` hold after the last, `step`.
+    The run's state has changed before.
+    """
 
     type: Literal["applied"] = "applied"
     n: Ordinal
@@ -247,7 +251,7 @@ class LoopState(Message):
     """The data of an event of kind "state"."""
 
     state: Literal["running", "paused"]
-    commands: bool = False  # the loop obeys pause, resume, step and stop
+    commands: bool = False  # the loop obeys pause, resume, step and stop; it does no more once it was asked to stop
 
 
 class Finish(Message):
@@ -346,7 +350,7 @@ class RunInfo(Message):
     seq: Count = 0  # last committed row
     step: Count = 0  # its step
     attached: bool = False  # a trainer is connected right now
-    commands: bool = False  # its loop obeys pause, resume, step and stop
+    commands: bool = False  # a trainer is attached whose loop obeys pause, resume, step and stop
     workload: str | None = None  # a built-in workload of this server's worker
     config: dict[str, JsonValue] = {}
     control: dict[str, JsonValue] = {}  # the clipper's effective configuration

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, cast
 
 from server.protocol import LogEntry, Rows, RunInfo
 from server.store import Series
+from server.wording import Pairs, changes_label
 
 #: Of a label's character, and of a chart that is looked at in a window of middling width.
 CHARACTER_PX = 6.5
@@ -137,7 +138,7 @@ def _labels(rows: Rows, marks: Sequence[LogEntry]) -> dict[str, Any]:
     sides: list[str] = []
     free: float = max(steps)  # a label ends before this
     for entry in reversed(marks):
-        room = per_pixel * CHARACTER_PX * len(entry.text)
+        room = per_pixel * CHARACTER_PX * len(_label(entry))
         fits = entry.step + room <= free
         free = min(free, entry.step)
         if fits or not shown:
@@ -149,13 +150,17 @@ def _labels(rows: Rows, marks: Sequence[LogEntry]) -> dict[str, Any]:
         "mode": "text",
         "x": [entry.step for entry in shown],
         "y": [1] * len(shown),
-        "text": [f" {escape(entry.text, quote=False)} " for entry in shown],
+        "text": [f" {escape(_label(entry), quote=False)} " for entry in shown],
         "textposition": [f"bottom {side}" for side in sides],
         "textfont": {"size": 11, "color": "--threshold"},
         "hoverinfo": "skip",
         "showlegend": False,
         "yaxis": "y2",
     }
+
+
+def _label(mark: LogEntry) -> str:
+    return changes_label(cast("Pairs", mark.data["changes"]))
 
 
 def _change_lines(marks: Sequence[LogEntry]) -> dict[str, Any]:

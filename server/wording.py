@@ -7,14 +7,38 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
+#: Parameters that several modes have, each its own: not what changed when the mode did.
+SHARED = frozenset({"max_norm", "warmup"})
+#: What says more about the clipping than a bound does.
+FOREMOST = ("mode", "norm_type", "nonfinite")
 
-def changes_line(changes: Mapping[str, tuple[JsonValue, JsonValue]]) -> str:
-    """What changed, such as "max_norm 1 -> 0.5", or "mode norm -> value, clip_value 0.1" (None: not in this mode)."""
-    return ", ".join(
-        f"{name} {_short(after, 3) if before is None else _pair(before, after)}"
+Pairs = Mapping[str, Sequence[JsonValue]]  # name -> (before, after); None: the mode has no such parameter
+
+
+def changes_line(changes: Pairs) -> str:
+    """What changed, such as "max_norm 1 -> 0.5", or "mode norm -> value, clip_value 0.1"."""
+    return ", ".join(f"{name} {' -> '.join(values)}" for name, values in _words(changes).items())
+
+
+def changes_label(changes: Pairs) -> str:
+    """The same where room is short: what matters most of it, such as "norm_type 2 -> inf +1"; the page has its like."""
+    words = _words(changes)
+    words = {name: values for name, values in words.items() if len(values) == 2} or words
+    foremost = next((name for name in (*FOREMOST, *words) if name in words), None)
+    if foremost is None:
+        return ""
+    name = "" if foremost == "mode" else f"{foremost} "
+    return f"{name}{' -> '.join(words[foremost])}" + (f" +{len(words) - 1}" if len(words) > 1 else "")
+
+
+def _words(changes: Pairs) -> dict[str, tuple[str, ...]]:
+    """Before and after of what changed; of what a mode brought, how it is; nothing of what it took away."""
+    other_mode = "mode" in changes
+    return {
+        name: (_short(after, 3),) if before is None or (other_mode and name in SHARED) else _pair(before, after)
         for name, (before, after) in changes.items()
         if after is not None
-    )
+    }
 
 
 def first_error_line(errors: Sequence[Any]) -> str:
@@ -55,13 +79,13 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def _pair(before: JsonValue, after: JsonValue) -> str:
+def _pair(before: JsonValue, after: JsonValue) -> tuple[str, str]:
     """Both values with 3 significant digits, or as many as it takes to tell them apart."""
     for digits in (3, 6, 17):
         texts = _short(before, digits), _short(after, digits)
         if texts[0] != texts[1]:
             break
-    return " -> ".join(texts)
+    return texts
 
 
 def _short(value: JsonValue, digits: int) -> str:
@@ -70,5 +94,7 @@ def _short(value: JsonValue, digits: int) -> str:
             return f"{value:.0f}"  # 1500 rather than 1.5e+03
         case float():
             return f"{value:.{digits}g}"
+        case "Infinity" | "-Infinity":  # as they travel
+            return str(float(value))
         case _:
             return str(value)

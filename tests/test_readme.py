@@ -13,6 +13,7 @@ import transformers
 
 import clipcore
 from clipcore.rules import RULES
+from clipcore.run import DEFAULT_URL
 from server.cli import main
 from server.settings import Settings
 
@@ -32,6 +33,14 @@ def test_every_setting_is_documented_as_it_is():
     assert [tuple(row) for row in table_rows("Settings")] == [
         (name, default, help_) for name, default, help_ in Settings.table()
     ]
+
+
+def test_every_variable_that_a_training_reads_is_documented():
+    """With its default, where it has one; no other is."""
+    sources = "".join(path.read_text() for path in (ROOT / "clipcore").rglob("*.py"))
+    documented = {name: default for name, default, _ in table_rows("Settings of a training")}
+    assert set(documented) == set(re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", sources))
+    assert {name: default for name, default in documented.items() if default} == {"CLIPCORE_URL": DEFAULT_URL}
 
 
 def test_every_mode_is_documented_with_its_parameters():

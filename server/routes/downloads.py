@@ -46,7 +46,7 @@ async def export(
     try:
         body = write(metrics, store.chunks(run_id))
     except ImportError:
-        sentence = "Parquet needs pyarrow, which this server lacks: pip install 'clipcore[parquet]'"
+        sentence = "Parquet needs pyarrow, which this server lacks: pip install pyarrow"
         raise HTTPException(501, sentence) from None
     return StreamingResponse(body, media_type=media_type, headers=_attachment(f"{run_id}.{format_}"))
 

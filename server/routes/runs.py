@@ -93,7 +93,10 @@ class CommandRequest(BaseModel):
 
 
 class RequestReply(Reply):
-    """How a request to the trainer stands; `step` is the first step that obeyed."""
+    """How a request to the trainer stands; `step` is the first step that obeyed.
+
+    Of the commands `resume` and `step` that is the next step to run; `pause` and `stop` hold after the last, `step`.
+    """
 
     id: str
     status: Literal["applied", "pending"]

@@ -203,7 +203,7 @@ class TestParameters:
             Clipper(parameters, nonfinite="ignore")
         with pytest.raises(ValueError, match="mode 'value' has no parameter 'max_norm'; it has clip_value"):
             Clipper(parameters, "value", max_norm=1.0)
-        with pytest.raises(ValueError, match=r"exclude has 'head', which is the name of no parameter"):
+        with pytest.raises(ValueError, match=r"exclude has 'head', which is the name of no parameter; the closest are"):
             Clipper(parameters, "agc", exclude=["head"])
 
     @pytest.mark.parametrize(

@@ -16,6 +16,19 @@ def test_patterns_fit_together():
     assert model.matching(()) == set()
 
 
+def test_a_name_of_no_parameter_brings_the_closest():
+    """Three at most, the likeliest first, however long the name that was given."""
+    names = ("head.weight", "head.bias", "body.0.weight", "body.0.bias")
+    clipper = Clipper([(name, nn.Parameter(torch.zeros(1))) for name in names])
+    with pytest.raises(ValueError, match=r"no parameter; the closest are 'head.bias', 'body.0.bias', 'head.weight'$"):
+        clipper.update(mode="agc", exclude=["haed.bias"])
+    with pytest.raises(ValueError, match=r"which is the name of no parameter; the closest are") as caught:
+        clipper.update(mode="agc", exclude=["x" * 10**6])
+    assert len(str(caught.value)) < 200
+    with pytest.raises(ValueError, match=r"the name of no parameter$"):
+        Clipper([], "agc", exclude=["head"])
+
+
 @pytest.mark.parametrize("count", [1, 100])
 def test_patterns_are_compared_once(count):
     """However many there are, a step looks up what the step before did."""

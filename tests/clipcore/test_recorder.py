@@ -1,5 +1,6 @@
 """Step records on their way to the host."""
 
+import math
 import threading
 import weakref
 
@@ -56,6 +57,18 @@ def test_layers_and_exponents_come_when_asked_for():
     assert sum(first.exponents) == 2
     assert second.layers == ([10.0], [pytest.approx(0.1, rel=1e-5)], [0.0])
     assert second.exponents is None
+
+
+def test_a_record_names_whose_gradients_were_not_finite():
+    """In the parameters' order; those without a gradient are passed over."""
+    recorder = Recorder()
+    parameters = {name: nn.Parameter(torch.zeros(2)) for name in "abcd"}
+    clipper = Clipper(parameters.items())
+    for bad in ((), ("b", "d"), ()):
+        for name in "bcd":
+            parameters[name].grad = torch.full((2,), math.nan if name in bad else 1.0)
+        recorder.push(clipper.clip_(), {})
+    assert [record.nonfinite_in for record in recorder.take()] == [(), ("b", "d"), ()]
 
 
 @pytest.mark.parametrize("value", ["0.5", None, [1.0], torch.ones(2), torch.ones((), dtype=torch.complex64)])

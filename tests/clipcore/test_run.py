@@ -206,6 +206,16 @@ def test_how_the_layers_ended_is_recorded(server, trainer):
     assert [row["norm"] for _, row in server.rows()] == [2.0, 4.0, 8.0]
 
 
+def test_the_layer_of_a_gradient_that_is_not_finite_is_told(server, trainer):
+    """As a line of the change log that names its step, whether or not the layers' numbers were due."""
+    for norm in (1.0, 1.0, math.nan, math.inf):
+        trainer.step(norm)
+    (event,) = server.wait_for("event")
+    assert (event["step"], event["kind"]) == (3, "warning")
+    assert event["text"] == "NaN or infinity in the gradient of 0"
+    assert event["data"] == {"nonfinite_in": ["0"], "layers": 1}
+
+
 def test_exponents_always_travel(server, trainer):
     """A step that counted exponents is sent with its layers, whatever the clocks of the two say."""
     trainer.step()
@@ -429,7 +439,50 @@ def test_pause_and_stop_reach_a_loop_that_proceeds(server):
     server.send(type="command", id="k2", run=None, command="stop")
     assert done.wait(5)
     assert server.of("finish")[0]["state"] == "stopped"
-    assert [event["data"]["state"] for event in server.of("event")][:2] == ["running", "paused"]
+    assert [event["data"]["state"] for event in server.of("event")] == ["running", "paused", "running"]
+    assert [event["data"]["commands"] for event in server.of("event")] == [True, True, False]
+    assert server.of("event")[-1]["text"] == "stopping"
+
+
+def test_a_command_is_answered_with_the_step_that_obeys(server):
+    """Resume and step name the next step to run, each step its own; pause and stop the last that ran before them."""
+    trainer = Trainer(server.url)
+
+    def loop(*commands, passes=1):
+        for command in commands:
+            trainer.run._gate.submit(command, command)
+        for _ in range(passes):
+            assert trainer.run.proceed()
+            trainer.step()
+
+    loop()
+    loop("pause", "step")
+    loop("step", "step", passes=2)
+    loop("resume")
+    trainer.run._gate.submit("stop", "stop")
+    assert not trainer.run.proceed()
+    trainer.run.finish()
+    answers = [(frame["command"], frame["step"]) for frame in server.of("applied")]
+    assert answers == [("pause", 1), ("step", 2), ("step", 3), ("step", 4), ("resume", 5), ("stop", 5)]
+
+
+def test_the_state_is_told_before_the_command_is_answered(server):
+    """So whoever has the answer finds the run in the state that the command led to."""
+    trainer = Trainer(server.url)
+    trainer.run.proceed()
+    for command in ("pause", "resume", "pause", "step", "stop"):
+        trainer.run._gate.submit(command, command)
+    assert not trainer.run.proceed()
+    trainer.run.finish()
+    told = [frame for frame in server.frames if frame["type"] in ("event", "applied")]
+    states = [(before["data"]["state"], frame["command"]) for before, frame in zip(told[1::2], told[2::2], strict=True)]
+    assert states == [
+        ("paused", "pause"),
+        ("running", "resume"),
+        ("paused", "pause"),
+        ("paused", "step"),
+        ("running", "stop"),
+    ]
 
 
 def test_stop_in_a_signal_handler_ends_a_paused_loop(server):

@@ -130,9 +130,10 @@ def test_a_server_that_is_not_there_is_named(cli):
 
 def test_a_change_is_written_as_key_value(cli, shared):
     """What is no pair is refused before anything is sent."""
-    code, _, error = cli(shared, "control", "r1", "max_norm")
-    assert code == 2
-    assert "expected KEY=VALUE, got 'max_norm'" in error
+    for words in (("max_norm",), ("pause", "stop"), ("pause", "max_norm=1"), ("Pause",)):
+        code, _, error = cli(shared, "control", "r1", *words)
+        assert code == 2
+        assert f"expected KEY=VALUE, or pause, resume, step or stop alone, got {words[0]!r}" in error
 
 
 def test_control_says_from_which_step_it_holds(cli, site):
@@ -145,6 +146,33 @@ def test_control_says_from_which_step_it_holds(cli, site):
     thread.join()
     assert (code, text) == (0, 'applied at step 1,234: {"mode": "norm"}\n')
     assert trainer.seen[1]["patch"] == {"mode": "norm", "max_norm": 0.5}
+
+
+@pytest.mark.parametrize(("command", "when"), [("pause", "after"), ("resume", "at"), ("step", "at"), ("stop", "after")])
+def test_control_takes_the_commands_of_the_pages_buttons(cli, site, command, when):
+    """A word alone; answered and refused as a change is."""
+    trainer = site.trainer()
+    trainer.start()
+
+    def obey(n):
+        asked = trainer.wait("command")
+        assert asked["command"] == command
+        answer = {"id": asked["id"], "step": 1234, "time": 1.0, "config": {"mode": "norm"}, "command": command}
+        trainer.commit({"type": "applied", "n": n, **answer})
+
+    for n, flags in enumerate(((), ("--json",)), 1):
+        thread = threading.Thread(target=obey, args=(n,))
+        thread.start()
+        code, text, _ = cli(site, "control", "r1", command, *flags)
+        thread.join()
+        assert code == 0
+        if flags:
+            assert json.loads(text)["step"] == 1234
+        else:
+            assert text == f'applied {when} step 1,234: {{"mode": "norm"}}\n'
+    trainer.close()
+    until(lambda: not site.hub.catalogue.run("r1").info.attached)
+    assert cli(site, "control", "r1", command)[2] == "Error: no trainer is attached to run 'r1' (disconnected)\n"
 
 
 # --- serve, in a process of its own ---

@@ -91,13 +91,15 @@ def test_a_run_is_downloaded_as_parquet(site):
     assert norms == [*map(float, range(1, 4999)), math.inf, 5000.0]
 
 
-def test_without_pyarrow_the_extra_is_named(site, monkeypatch):
-    """A server without the extra says what to install; the other formats need nothing."""
+def test_without_pyarrow_it_is_named(site, cli, monkeypatch):
+    """A server without it says what to install, also to the command line; the other formats need nothing."""
     site.trainer().start("r1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     answer = site.http.get("/api/runs/r1/export?format=parquet")
     assert answer.status_code == 501
-    assert "pip install 'clipcore[parquet]'" in answer.json()["detail"]
+    sentence = "Parquet needs pyarrow, which this server lacks: pip install pyarrow"
+    assert answer.json() == {"detail": sentence}
+    assert cli(site, "export", "r1", "--format", "parquet") == (1, "", f"Error: {sentence}\n")
     assert site.http.get("/api/runs/r1/export?format=csv").status_code == 200
 
 

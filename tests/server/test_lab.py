@@ -3,11 +3,13 @@
 import json
 import math
 import statistics
+import threading
 
 import pytest
 
 from server.client import Client, RequestError
 from server.lab import LAST_STEPS, compare
+from server.live import OVER
 from tests.server.site import until
 
 OPTIONS = {"steps": 150, "context": 8, "batch": 2, "seed": 3}
@@ -97,6 +99,46 @@ def test_finished_results_are_printed_though_the_rest_fails(cli, site, monkeypat
     code, text, error = cli(site, "lab", "rnn", *options, "--json", "mode=off", "max_norm=1")
     assert (code, error) == (1, "Error: no more\n")
     assert [result["tried"] for result in json.loads(text)["results"]] == [{"mode": "off"}]
+
+
+def test_a_trial_waits_for_a_place(cli, serve):
+    """And says once for whom, on stderr; then it trains as ever."""
+    site = serve(max_workers=1)
+    client = Client(site.url, None)
+    other = client.start("rnn", {**OPTIONS, "steps": 1_000_000})
+    options = [part for name, value in OPTIONS.items() for part in ("--option", f"{name}={value}")]
+    threading.Timer(3.0, client.stop, (other,)).start()
+    code, text, error = cli(site, "lab", "rnn", *options, "--json", "mode=off")
+    assert error == (
+        "waiting for a place: no more workers may train at once than CLIPCORE_MAX_WORKERS (=1): "
+        f"stop rnn {other[:4]}, or wait\n"
+    )
+    assert code == 0
+    (result,) = json.loads(text)["results"]
+    assert (result["state"], result["steps"]) == ("finished", 150)
+
+
+def test_the_wait_for_a_place_can_be_ended(cli, serve, monkeypatch):
+    """Ctrl-C starts nothing and ends nobody else's training."""
+    site = serve(max_workers=1)
+    other = Client(site.url, None).start("rnn", {**OPTIONS, "steps": 1_000_000})
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("server.lab.time.sleep", interrupt)
+    code, text, error = cli(site, "lab", "rnn", "mode=off")
+    assert (code, text) == (1, "")
+    assert error.splitlines()[1:] == ["", "Aborted!"]
+    (run,) = site.http.get("/api/runs").json()["runs"]
+    assert (run["id"], run["state"] in OVER) == (other, False)
+
+
+def test_where_nothing_may_train_nobody_waits(serve, monkeypatch):
+    """There will never be a place."""
+    monkeypatch.setattr("server.lab.LEAVING_S", 0.0)
+    with pytest.raises(RequestError, match=r"CLIPCORE_MAX_WORKERS .=0.: start it elsewhere"):
+        list(compare(Client(serve(max_workers=0).url, None), "rnn", OPTIONS, [{}]))
 
 
 def test_a_trial_may_be_a_json_object(cli, site):

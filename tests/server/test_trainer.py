@@ -336,8 +336,26 @@ def test_the_state_of_the_loop_is_the_runs_state(site):
     assert (run["state"], run["commands"]) == ("paused", True)
     trainer.close()
     until(lambda: run_of(site)["state"] == "disconnected")
-    site.trainer().start()
-    assert run_of(site)["state"] == "paused"
+    assert run_of(site)["commands"] is False
+    trainer = site.trainer()
+    trainer.start()
+    run = run_of(site)
+    assert (run["state"], run["commands"]) == ("paused", True)
+    trainer.commit(note(2, "finish", state="finished"))
+    (listed,) = site.http.get("/api/runs").json()["runs"]
+    assert (listed["commands"], run_of(site)["commands"]) == (False, False)
+
+
+def test_another_process_of_a_run_obeys_only_once_it_says_so(site):
+    """Its loop need not be the one that was paused before."""
+    trainer = site.trainer()
+    trainer.start()
+    trainer.commit(note(1, kind="state", text="", data={"state": "paused", "commands": True}))
+    trainer.close()
+    until(lambda: run_of(site)["state"] == "disconnected")
+    site.trainer().start(started=2.0)
+    run = run_of(site)
+    assert (run["state"], run["commands"]) == ("running", False)
 
 
 @pytest.mark.parametrize("state", ["finished", "stopped", "failed"])

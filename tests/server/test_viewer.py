@@ -300,6 +300,14 @@ def test_all_viewers_see_what_the_trainer_has_yet_to_answer(site, trainer):
     assert watching.wait("status")["run"]["waiting"] == []
 
 
+@pytest.mark.usefixtures("trainer")
+def test_a_control_of_nothing_is_rejected(site):
+    """No trainer is bothered with it, and no step is said to obey."""
+    viewer = site.viewer()
+    viewer.send(control())
+    assert viewer.wait("rejected")["reason"].startswith("nothing to change: ")
+
+
 def test_commands_travel_like_controls(site, trainer):
     """A command reaches the loop and is answered by the step that obeyed."""
     viewer = site.viewer()

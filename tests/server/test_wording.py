@@ -1,10 +1,29 @@
+import json
 import math
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from clipcore.rules import RULES
 from server.protocol import Columns, from_browser
-from server.wording import changes_line, first_error_line
+from server.wording import SHARED, changes_label, changes_line, first_error_line
+
+CHANGES = json.loads((Path(__file__).parents[1] / "fixtures" / "changes.json").read_text())
+
+
+@pytest.mark.parametrize("case", CHANGES, ids=[case["why"] for case in CHANGES])
+def test_changes_read_as_on_the_page(case):
+    """The page's own test reads the same cases; in files and terminals the arrow is of ASCII."""
+    assert changes_line(case["changes"]) == case["line"].replace("→", "->")
+    assert changes_label(case["changes"]) == case["label"].replace("→", "->")
+
+
+def test_what_several_modes_have_is_known():
+    """A change of mode brings the new mode's own value of these."""
+    having = Counter(parameter.name for rule in RULES.values() for parameter in rule.parameters)
+    assert {name for name, modes in having.items() if modes > 1} == SHARED
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ function run(steps, norm, max_norm = 1) {
       ["clipped_tensors", norms.map((each) => (each > max_norm ? 3 : 0))],
     ]),
   );
-  return { table, control: { mode: "norm", max_norm, nonfinite: "propagate" }, rule: RULES.norm, since: 0, comparable: 0, pictures: [], layers: ["a", "b", "c"] };
+  return { table, control: { mode: "norm", max_norm, nonfinite: "propagate" }, rule: RULES.norm, since: 0, comparable: 0, pictures: [], layers: ["a", "b", "c"], log: [] };
 }
 
 /** @param {Evidence} evidence */
@@ -136,6 +136,21 @@ test("a policy that keeps such steps from the weights is not advised again", () 
   assert.match(about(evidence, "nonfinite").advised, /nonfinite = skip/);
   const skipping = { ...evidence, control: { ...evidence.control, nonfinite: "skip" } };
   assert.doesNotMatch(about(skipping, "nonfinite").advised, /nonfinite = skip/);
+});
+
+test("non-finite norms come with the layers that the trainer named, if it did of that very step", () => {
+  const seen = (/** @type {number} */ step, /** @type {string[]} */ named, /** @type {number} */ many) =>
+    about({
+      ...run(1000, (each) => (each === 900 ? NaN : calm(each))),
+      pictures: pictures(1000, () => [NaN, 1, 1]),
+      layers: ["a", "b", "c", "d"],
+      log: [{ step: 7, data: {} }, { step, data: { nonfinite_in: named, layers: many } }],
+    }, "nonfinite").seen;
+  assert.match(seen(900, ["b"], 1), /first step 900, in b\.$/);
+  assert.match(seen(900, ["b", "c"], 2), /, in b and c\.$/);
+  assert.match(seen(900, ["b", "c"], 3), /, in b, c and 1 more\.$/);
+  assert.match(seen(900, ["a", "b"], 4), /, in every layer\.$/);
+  assert.match(seen(800, ["b"], 1), /, in a\b/);
 });
 
 test("a layer whose gradient stays zero is named; one that moved once is not", () => {

@@ -1,22 +1,26 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { changesOf, describe, newsOf, shortLabel, standing, undo, whoOf } from "../../web/lib/changes.js";
+import { SHARED, changesOf, describe, newsOf, shortLabel, standing, undo, whoOf } from "../../web/lib/changes.js";
+import { RULES } from "./rules.js";
 
 /** @type {import("../../web/lib/wire.js").LogEntry} */
 const entry = { n: 1, step: 4790, time: 0, kind: "applied", text: "", data: { changes: { max_norm: [2, 1] }, id: "c0" } };
 
-test("a change reads as parameter, before and after", () => {
-  assert.equal(describe({ max_norm: [2, 1] }), "max_norm 2 → 1");
-  assert.equal(describe({ mode: ["norm", "value"], clip_value: [null, 0.1], max_norm: [1, null] }), "mode norm → value, clip_value 0.1");
-  assert.equal(describe({ max_norm: [1, "Infinity"] }), "max_norm 1 → inf");
-});
+/** @type {{why: string, changes: import("../../web/lib/changes.js").Changes, line: string, label: string}[]} */
+const CASES = JSON.parse(readFileSync(new URL("../fixtures/changes.json", import.meta.url), "utf8"));
 
-test("a mark is labelled with the mode when it changed, else with the first parameter that stays", () => {
-  assert.equal(shortLabel({ max_norm: [2, 1], norm_type: [2, 1] }), "max_norm 2 → 1");
-  assert.equal(shortLabel({ clip_value: [null, 0.1], mode: ["norm", "value"] }), "norm → value");
-  assert.equal(shortLabel({ exclude: [["a"], null], clipping: [0.1, 0.2] }), "clipping 0.1 → 0.2");
-  assert.equal(shortLabel({ exclude: [["a"], null] }), "");
+for (const { why, changes, line, label } of CASES) {
+  test(`a change reads, and is labelled, as in a report: ${why}`, () => {
+    assert.equal(describe(changes), line);
+    assert.equal(shortLabel(changes), label);
+  });
+}
+
+test("what several modes have is known", () => {
+  const names = Object.values(RULES).flatMap(({ properties }) => Object.keys(properties));
+  assert.deepEqual([...SHARED].sort(), [...new Set(names.filter((name, i) => names.indexOf(name) !== i))].sort());
 });
 
 test("undo restores what was before: the parameters, and with a mode those it had", () => {

@@ -29,6 +29,7 @@ import { comparedWith, quantile, sortFinite } from "./whatif.js";
  * @property {number} comparable  the first step whose norm is of the type that is measured now
  * @property {Look[]} pictures
  * @property {string[]} layers  their names
+ * @property {Pick<import("./wire.js").LogEntry, "step" | "data">[]} log
  */
 
 const IDLE_STEPS = 2000;
@@ -61,13 +62,14 @@ export function advise(evidence) {
  * @param {Evidence} evidence
  * @returns {Advice | null}
  */
-function nonfinite({ table, control, pictures, layers }) {
+function nonfinite({ table, control, pictures, layers, log }) {
   const first = firstRecent(table);
   const norms = table.column("norm").subarray(first);
   const bad = norms.filter((norm) => !Number.isFinite(norm)).length;
   if (bad === 0) return null;
   const step = table.at("step", first + norms.findIndex((norm) => !Number.isFinite(norm)));
-  const where = whereNonfinite(pictures.find((picture) => picture.step >= step && picture.norms.some((norm) => !Number.isFinite(norm))), layers);
+  const where = whereTold(log, step, layers)
+    || whereNonfinite(pictures.find((picture) => picture.step >= step && picture.norms.some((norm) => !Number.isFinite(norm))), layers);
   const reachesWeights = control.nonfinite === "propagate";
   return {
     kind: "nonfinite",
@@ -78,6 +80,19 @@ function nonfinite({ table, control, pictures, layers }) {
       + "In float16, scale the loss and clip after unscale_. Otherwise look for a logarithm or a root of 0, or a learning rate that is too high.",
     source: MIXED,
   };
+}
+
+/**
+ * Where the trainer said it was, in a warning about that very step.
+ * @param {Evidence["log"]} log
+ * @param {number} step
+ * @param {string[]} layers
+ */
+function whereTold(log, step, layers) {
+  const data = log.findLast((entry) => entry.step === step && Array.isArray(entry.data.nonfinite_in))?.data;
+  if (!data) return "";
+  if (data.layers === layers.length) return ", in every layer";
+  return `, in ${listed(/** @type {string[]} */ (data.nonfinite_in), Number(data.layers))}`;
 }
 
 /**
@@ -221,10 +236,11 @@ function steps(n) {
 }
 
 /**
- * @param {string[]} names
+ * @param {string[]} names  all, or the first two
+ * @param {number} [many]  how many there are
  * @returns {string} "a", "a and b", "a, b and 3 more"
  */
-function listed(names) {
-  if (names.length <= 2) return names.join(" and ");
-  return `${names[0]}, ${names[1]} and ${count(names.length - 2)} more`;
+function listed(names, many = names.length) {
+  if (many <= 2) return names.join(" and ");
+  return `${names[0]}, ${names[1]} and ${count(many - 2)} more`;
 }

@@ -43,12 +43,22 @@ export function whoOf({ kind, data }) {
   return typeof data.id === "string" ? "page or API" : "script";
 }
 
+/** Parameters that several modes have, each its own: not what changed when the mode did. */
+export const SHARED = ["max_norm", "warmup"];
+/** What says more about the clipping than a bound does. */
+const FOREMOST = ["mode", "norm_type", "nonfinite"];
+
 /**
- * What is in force after a change: without the parameters that a mode took away with it.
+ * Before and after of what changed; of what a mode brought, how it is; nothing of what it took away.
  * @param {Changes} changes
+ * @returns {[name: string, values: string[]][]}
  */
-function staying(changes) {
-  return Object.entries(changes).filter(([, [, after]]) => after !== null);
+function wordsOf(changes) {
+  return Object.entries(changes).flatMap(([name, [before, after]]) => {
+    if (after === null) return [];
+    const brought = before === null || ("mode" in changes && SHARED.includes(name));
+    return [[name, brought ? [exact(after)] : [exact(before), exact(after)]]];
+  });
 }
 
 /**
@@ -57,17 +67,22 @@ function staying(changes) {
  * @returns {string} "max_norm 2 → 1", "mode norm → value, clip_value 0.1"
  */
 export function describe(changes) {
-  return staying(changes).map(([name, [before, after]]) => `${name} ${before === null ? "" : `${exact(before)} → `}${exact(after)}`).join(", ");
+  return wordsOf(changes).map(([name, values]) => `${name} ${values.join(" → ")}`).join(", ");
 }
 
 /**
- * The label of a mark on a chart, where room is short: the mode when it changed, else the first parameter that stays.
+ * The label of a mark on a chart, where room is short: what matters most of a change, and how much more there is.
  * @param {Changes} changes
- * @returns {string} "norm → value", "max_norm 2 → 1"
+ * @returns {string} "norm → value", "norm_type 2 → inf +1"
  */
 export function shortLabel(changes) {
-  if (changes.mode) return changes.mode.map(exact).join(" → ");
-  return describe(Object.fromEntries(staying(changes).slice(0, 1)));
+  const all = wordsOf(changes);
+  const pairs = all.filter(([, values]) => values.length === 2);
+  const words = new Map(pairs.length ? pairs : all);
+  const foremost = [...FOREMOST, ...words.keys()].find((name) => words.has(name));
+  if (!foremost) return "";
+  const name = foremost === "mode" ? "" : `${foremost} `;
+  return `${name}${words.get(foremost)?.join(" → ")}${words.size > 1 ? ` +${words.size - 1}` : ""}`;
 }
 
 /**

@@ -53,7 +53,7 @@ export class AdviceView {
     if (!run || table.length === 0) return [];
     return advise({
       table, control: run.control, rule: rules[write(run.control.mode)],
-      since: lastChange?.step ?? 0, comparable: normsSince(log), pictures: layers.pictures, layers: run.layers,
+      since: lastChange?.step ?? 0, comparable: normsSince(log), pictures: layers.pictures, layers: run.layers, log,
     });
   }
 

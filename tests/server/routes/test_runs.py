@@ -3,12 +3,14 @@ import io
 import json
 import math
 import threading
+import time
 
 import pytest
+import torch
 
 import clipcore
 from server.routes import runs
-from tests.server.site import steps
+from tests.server.site import steps, until
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +280,44 @@ def test_a_command_is_carried(site, trainer):
     assert while_obeying(lambda: post(site, "/r1/command", {"command": "step"}), obey).json()["step"] == 3
 
 
+def test_an_answered_command_shows_in_the_run(site):
+    """What the answer says holds when it is there: of the state, and of whether the loop obeys."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    clipper = clipcore.Clipper([parameter])
+    run = clipcore.connect(clipper, url=site.url)
+    ended = threading.Event()
+
+    def loop():
+        while run.proceed():
+            parameter.grad = torch.ones(1)
+            run.log(clipper.clip_())
+            time.sleep(0.002)
+        ended.wait(10)
+        run.finish()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    until(lambda: run.id in [each["id"] for each in get(site, "").json()["runs"] if each["step"]])
+
+    def after(command):
+        assert post(site, f"/{run.id}/command", {"command": command}).status_code == 200
+        shown = get(site, f"/{run.id}").json()
+        return shown["state"], shown["commands"]
+
+    try:
+        for _ in range(3):
+            assert after("pause") == ("paused", True)
+            assert after("step") == ("paused", True)
+            assert after("resume") == ("running", True)
+        assert after("pause") == ("paused", True)
+        assert after("stop") == ("running", False)  # what the script does after its loop
+    finally:
+        run.stop()
+        ended.set()
+        thread.join()
+    assert get(site, f"/{run.id}").json()["state"] == "stopped"
+
+
 def test_without_a_trainer_a_control_is_409(history):
     """Nobody is there to obey."""
     answer = post(history, "/long/control", {"max_norm": 1})
@@ -300,6 +340,14 @@ def test_what_is_no_request_is_422(history, path, body):
     answer = post(history, path, body)
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith("body")
+
+
+@pytest.mark.usefixtures("trainer")
+def test_a_patch_of_nothing_is_422(site):
+    """Nothing is asked for, so no step obeys."""
+    answer = post(site, "/r1/control", {})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("nothing to change: ")
 
 
 def test_what_is_no_text_is_422(history):
