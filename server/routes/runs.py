@@ -156,7 +156,10 @@ def whatif(
     first: First = 0,
     last: Last = MAX_COUNT,
 ) -> Response:
-    """What other thresholds would have done; of a longer range, to its newest 100,000 steps."""
+    """What other thresholds would have done; of a longer range, to its newest 100,000 steps.
+
+    Norms are taken as they were recorded: where `norm_type` changed, ask from there on, as the page does.
+    """
     values = finite_in_order(store.newest(run_id, metric, first, last, MAX_POINTS))
     curve = scaling_curve(values) if metric == "norm" else clamping_curve(values)
     return WireResponse(
