@@ -160,8 +160,9 @@ export class WhatIfView {
   #describe() {
     const considered = this.#suggestion(this.#considered);
     const whatif = this.#whatif;
-    const words = whatif ? [this.#details(whatif), outsideWords(whatif), this.#whose(whatif)].filter(Boolean).join("; ") : "";
+    const words = whatif ? [this.#details(whatif), this.#whose(whatif), outsideWords(whatif)].filter(Boolean).join("; ") : "";
     setText(this.#detail, considered ? `${considered.name}: ${considered.sentence}` : words);
+    this.#detail.title = words;
     this.#tellShares([considered?.threshold ?? NaN, this.#pointed, this.#bound].find((limit) => !Number.isNaN(limit)) ?? NaN);
   }
 
@@ -279,7 +280,7 @@ function coefCurves({ threshold, coef }) {
  */
 function outsideWords({ histogram }) {
   const { below = 0, beyond = 0 } = histogram ?? {};
-  return below + beyond ? `${count(below + beyond)} steps off the chart` : "";
+  return below + beyond ? `${count(below + beyond)} off the chart` : "";
 }
 
 /**
