@@ -1,9 +1,12 @@
 """A person opens the page, watches, and turns the knob; what was recorded agrees with what the page said."""
 
 import re
+from contextlib import closing
 
 import pytest
 from playwright.sync_api import expect
+
+from tests.server.site import TrainerWire, steps
 
 pytestmark = pytest.mark.e2e
 
@@ -174,3 +177,19 @@ def test_training_pauses_steps_resumes_and_stops_from_the_page(make_server, open
     page.get_by_role("button", name="Again…").click()
     form = page.locator("#start-form section").filter(has=page.get_by_test_id("start-charlm"))
     expect(form.get_by_text("beside charlm")).to_be_visible()
+
+
+def test_a_training_that_was_asked_to_stop_takes_no_more_commands(make_server, open_page):
+    """Until it has ended the buttons say that it is stopping; a script without proceed() cannot be asked at all."""
+    server = make_server(autostart="")
+    with closing(TrainerWire(server.url)) as trainer:
+        trainer.start("r1")
+        trainer.commit(steps(1, 3))
+        page = open_page(server.url)
+        pause = page.get_by_test_id("train-pause")
+        expect(pause).to_have_attribute("title", re.compile("does not call run.proceed"))
+        event = {"type": "event", "step": 3, "time": 1.0, "kind": "state"}
+        trainer.commit({**event, "n": 1, "text": "", "data": {"state": "running", "commands": True}})
+        expect(pause).to_be_enabled()
+        trainer.commit({**event, "n": 2, "text": "stopping", "data": {"state": "running", "commands": False}})
+        expect(pause).to_have_attribute("title", "the training is stopping")

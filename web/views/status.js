@@ -114,17 +114,25 @@ function transport(group, store) {
     return { button, does: button.title };
   });
   const [pause, resume] = buttons.map(({ button }) => button);
-  store.watch(["run", "connection"], () => {
+  store.watch(["run", "log", "connection"], () => {
     const paused = store.run?.state === "paused";
     pause.hidden = paused;
     resume.hidden = !paused;
-    const noCommands = store.run?.commands ? "" : "this script does not call run.proceed(), so it cannot be paused or stopped";
-    const obstacle = store.locked || noCommands;
+    const obstacle = store.locked || (store.run?.commands ? "" : whyNoCommands(store.log));
     for (const { button, does } of buttons) {
       button.disabled = obstacle !== "";
       button.title = obstacle || does;
     }
   });
+}
+
+/**
+ * Why a training that goes on takes no commands.
+ * @param {import("../lib/wire.js").LogEntry[]} log
+ */
+function whyNoCommands(log) {
+  const state = log.findLast(({ kind }) => kind === "state")?.text;
+  return state === "stopping" ? "the training is stopping" : "this script does not call run.proceed(), so it cannot be paused or stopped";
 }
 
 /**
