@@ -294,7 +294,8 @@ function outsideWords({ histogram }) {
 function effectWords(whatif, counted, bound, pointed) {
   const clamp = whatif.question.metric === "max_abs";
   const share = clamp && counted?.exponents ? shareBeyond(counted.exponents, bound) : NaN;
-  const elements = Number.isNaN(share) ? "" : `clamps ~${percent(share)} of elements (sample of step ${count(counted?.step ?? NaN)})`;
+  const source = counted?.exponents?.every === 1 ? "counted at" : "sample of";
+  const elements = Number.isNaN(share) ? "" : `clamps ~${percent(share)} of elements (${source} step ${count(counted?.step ?? NaN)})`;
   const words = clamp ? elements : `mean coefficient ${number(coefAt(whatif, bound))}`;
   if (!pointed) return words;
   return [`at ${number(bound)}: clips ${percent(clippedAt(whatif, bound))}`, words].filter(Boolean).join(", ");
