@@ -33,11 +33,13 @@ def test_a_link_shows_exponents_over_time_and_what_formats_would_lose(make_serve
     assert "fp8 e4m3: zero" in heat["bands"]
 
     page.locator("#layers-subject").select_option("shares")
+    page.locator("#layers").get_by_text("Nothing is clamped in norm mode").wait_for()
+    page.locator("#layers-subject").select_option("coefs")
     page.locator("#layers-search").fill("perceptron")
     page.get_by_role("button", name="time").click()
     page.reload()
     server.wait_until(lambda: page.evaluate(HEAT) and page.evaluate(HEAT)["first"] < 1e6, "the layers by step")
-    assert page.locator("#layers-subject").input_value() == "shares"
+    assert page.locator("#layers-subject").input_value() == "coefs"
     assert page.locator("#layers-search").input_value() == "perceptron"
     names = server.run()["layers"]
     assert page.evaluate(HEAT)["rows"] == sum("perceptron" in name for name in names)
