@@ -22,9 +22,9 @@ _MOST_DECADES = log10(float_info.max)
 POINTS = 1000
 MOST_BINS = 60
 BINS_PER_DECADE = (100, 50, 20, 10, 5, 2, 1)
-#: So large a share of the values at either end may lie outside the histogram, if they are that much farther out.
+#: So large a share of the values at either end may lie outside the histogram, if they are so many times farther out.
 RARE = 0.05
-FAR_DECADES = 0.5
+FAR = 3.0
 #: The share that each quantile is to clip, and what that means.
 _QUANTILES = {
     "p50": (0.5, ", not only the spikes"),
@@ -141,15 +141,14 @@ def histogram(ordered: Sequence[float]) -> Histogram | None:
     if zeros == len(ordered):
         return None
     positive = ordered[zeros:]
-    low = max(log10(positive[0]), log10(quantile(positive, RARE)) - FAR_DECADES)
-    high = min(log10(positive[-1]), log10(quantile(positive, 1 - RARE)) + FAR_DECADES)
+    first = bisect_left(positive, quantile(positive, RARE) / FAR)
+    last = bisect_right(positive, quantile(positive, 1 - RARE) * FAR)
+    inside = positive[first:last]
+    low, high = log10(inside[0]), log10(inside[-1])
     per_decade = next((bins for bins in BINS_PER_DECADE if (high - low) * bins <= MOST_BINS), 1)
     exponents = (k / per_decade for k in range(floor(low * per_decade), floor(high * per_decade) + 2))
     edges = [10**exponent if exponent < _MOST_DECADES else float_info.max for exponent in exponents]
-    # The outer edges are rounded: what they should hold exactly may lie an ulp outside.
-    first = 0 if low == log10(positive[0]) else bisect_left(positive, edges[0])
-    last = len(positive) if high == log10(positive[-1]) else bisect_left(positive, edges[-1])
-    places = [first, *(bisect_left(positive, edge) for edge in edges[1:-1]), last]
+    places = [0, *(bisect_left(inside, edge) for edge in edges[1:-1]), len(inside)]
     counts = [stop - start for start, stop in pairwise(places)]
     return Histogram(edges, counts, zeros, below=first, beyond=len(positive) - last)
 

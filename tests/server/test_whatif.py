@@ -99,7 +99,7 @@ def test_norms_at_the_ends_of_what_a_float_holds_are_told_of(ordered):
 
 
 def test_a_few_huge_norms_leave_the_others_their_room():
-    """Up to half a decade beyond all but 5 % of the norms everything has a bin; what is farther out is only counted."""
+    """Up to three times what all but 5 % of the norms reach, all have a bin; what is farther out is only counted."""
     ordinary = [0.3 + i / 1000 for i in range(950)]
     found = histogram([*ordinary, *[3.0] * 25, *[1e6] * 25])
     assert (sum(found.counts), found.below, found.beyond) == (975, 0, 25)

@@ -123,9 +123,10 @@ export class LayersView {
     if (this.#name.parentElement !== this.#readout) this.#readout.replaceChildren(this.#name, this.#value);
     setText(this.#name, this.#names[layer]);
     this.#name.title = this.#names[layer];
-    const every = this.#chosen === null ? spacing(pictures) : 1;
-    const sampled = every > 1 ? `; one step in ${count(every)} is looked at` : "";
-    setText(this.#value, `· ${WORDS[measure](picture[measure][layer])} at step ${count(picture.step)}${sampled}`);
+    setText(this.#value, `· ${WORDS[measure](picture[measure][layer])} at step ${count(picture.step)}`);
+    const every = spacing(pictures);
+    const sampled = every > 1 ? `One step in ${count(every)} is looked at. ` : "";
+    this.element.title = `${sampled}${this.#chosen === null ? "Click a row for the layer's own curve" : ""}`;
   }
 
   /** Beside other runs, say whose layers are on show. */
