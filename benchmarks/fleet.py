@@ -55,12 +55,12 @@ class Fleet:
 def drive(url: str, trainers: int, per_s: int, seconds: float) -> dict[str, Any]:
     """Log at the rate, or as fast as this process can; then wait until the server has everything."""
     parameter = nn.Parameter(torch.zeros(4))
-    clipper = clipcore.Clipper([parameter], mode="norm", max_norm=1.0)
-    runs = [clipcore.connect(clipper, name=f"trainer {number}", url=url) for number in range(trainers)]
+    clippers = [clipcore.Clipper([parameter], mode="norm", max_norm=1.0) for _ in range(trainers)]
+    runs = [clipcore.connect(clipper, name=f"trainer {n}", url=url) for n, clipper in enumerate(clippers)]
     steps, start = round(seconds * per_s), time.monotonic()
     for step in range(1, steps + 1):
         parameter.grad = torch.full((4,), float(step % 7))
-        stats = clipper.clip_()
+        stats = clippers[0].clip_()  # their one gradient is clipped once; a run only needs a Clipper of its own
         for run in runs:
             run.log(stats, loss=1.0 / step)
         time.sleep(max(0.0, start + step / per_s - time.monotonic()))
