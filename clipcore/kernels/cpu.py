@@ -50,11 +50,12 @@ def measure(tensors: Sequence[Tensor], norm_type: float = 2.0) -> Measured:
     rows = torch.empty(3, len(tensors), dtype=torch.float64, device="cpu")
     left, _ = _cpu.measure(tensors, POWERS[norm_type], rows)
     measured = _measured(rows)
-    gapped, odd = _parted(tensors, left)
-    if gapped:
-        _merge(measured, gapped, gaps.measure(measure, _pick(tensors, gapped), norm_type))
-    if odd:
-        _merge(measured, odd, eager.measure(_pick(tensors, odd), norm_type))
+    if left:
+        gapped, odd = _parted(tensors, left)
+        if gapped:
+            _merge(measured, gapped, gaps.measure(measure, _pick(tensors, gapped), norm_type))
+        if odd:
+            _merge(measured, odd, eager.measure(_pick(tensors, odd), norm_type))
     return measured
 
 
@@ -88,11 +89,12 @@ def clamp_(tensors: Sequence[Tensor], limit: Tensor, norm_type: float = 2.0) -> 
     left, written = _cpu.clamp(tensors, limit.double(), POWERS[norm_type], rows)
     mark_written(written)
     clipped = _clipped(rows)
-    gapped, odd = _parted(tensors, left)
-    if gapped:
-        _merge_clipped(clipped, gapped, gaps.clamp_(clamp_, _pick(tensors, gapped), limit, norm_type))
-    if odd:
-        _merge_clipped(clipped, odd, eager.clamp_(_pick(tensors, odd), limit, norm_type))
+    if left:
+        gapped, odd = _parted(tensors, left)
+        if gapped:
+            _merge_clipped(clipped, gapped, gaps.clamp_(clamp_, _pick(tensors, gapped), limit, norm_type))
+        if odd:
+            _merge_clipped(clipped, odd, eager.clamp_(_pick(tensors, odd), limit, norm_type))
     return clipped
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clipcore.kernels import Clipped, Measured
-from clipcore.kernels.pieces import batches, combine, cut
+from clipcore.kernels.pieces import batches, cut, whole
 
 name = "eager"
 
@@ -28,13 +28,7 @@ def measure(tensors: Sequence[Tensor], norm_type: float = 2.0) -> Measured:
     """Read every element once; see `Kernels.measure`."""
     cuts = [cut(tensor if tensor.numel() else tensor.new_zeros(1)) for tensor in tensors]
     parts = [_measure_pieces(batch, norm_type) for batch in batches(list(chain(*cuts)), BATCH)]
-    norm, max_abs, nonfinite = (torch.cat(column) for column in zip(*parts, strict=True))
-    counts = list(map(len, cuts))
-    return Measured(
-        norm=combine(norm, counts, norm_type or 1.0),  # the p = 0 "norm" is a count, and counts add up
-        max_abs=combine(max_abs, counts, float("inf")),
-        nonfinite=combine(nonfinite, counts, 1.0).long(),
-    )
+    return whole(parts, list(map(len, cuts)), norm_type)
 
 
 def scale_(tensors: Sequence[Tensor], coef: Tensor, norm: Tensor, norm_type: float = 2.0) -> Tensor:
@@ -88,8 +82,8 @@ def _wide(piece: Tensor) -> Tensor:
     return piece.float() if piece.dtype in (torch.float16, torch.bfloat16) else piece
 
 
-def _measure_pieces(pieces: Sequence[Tensor], norm_type: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Norm, largest |g| and number of non-finite elements of each piece, (k,) float64."""
+def _measure_pieces(pieces: Sequence[Tensor], norm_type: float) -> Measured:
+    """The same of k pieces, (k,) float64."""
     wide = [piece.abs() if piece.is_complex() else _wide(piece) for piece in pieces]
     extremes = [torch.aminmax(piece) for piece in wide]
     peak = torch.stack([extreme.max for extreme in extremes])
@@ -101,7 +95,7 @@ def _measure_pieces(pieces: Sequence[Tensor], norm_type: float) -> tuple[Tensor,
     else:
         norm = torch.stack(torch._foreach_norm(wide, norm_type)).double()
     nonfinite = torch.stack([(piece * 0).count_nonzero() for piece in wide])  # 0 * inf and 0 * NaN are NaN
-    return norm, peak.double(), nonfinite.double()
+    return Measured(norm, peak.double(), nonfinite.double())
 
 
 def _powers_(piece: Tensor, norm_type: float) -> Tensor:

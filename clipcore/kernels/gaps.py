@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clipcore.kernels import Clipped, Measured
-from clipcore.kernels.pieces import batches, combine, cut
+from clipcore.kernels.pieces import batches, combine, cut, whole
 
 BATCH = 1 << 17  # elements; copies stay in the cache until they are read, and written back
 
@@ -22,7 +22,7 @@ def measure(
     """Read every element once; see `Kernels.measure`."""
     cuts = list(map(cut, tensors))
     parts = [measure_dense(copies, norm_type) for _, copies in _copied(cuts)]
-    return _whole(parts, cuts, norm_type)
+    return whole(parts, list(map(len, cuts)), norm_type)
 
 
 def scale_(
@@ -57,7 +57,7 @@ def clamp_(
             torch._foreach_copy_(pieces, copies)
     counts = list(map(len, cuts))
     return Clipped(
-        before=_whole([part.before for part in parts], cuts, norm_type),
+        before=whole([part.before for part in parts], counts, norm_type),
         norm=combine(torch.cat([part.norm for part in parts]), counts, norm_type),
         count=combine(torch.cat([part.count for part in parts]).double(), counts, 1.0).long(),
     )
@@ -69,14 +69,3 @@ def _copied(cuts: Sequence[Sequence[Tensor]]) -> Iterator[tuple[list[Tensor], li
         copies = [torch.empty_like(piece, memory_format=torch.contiguous_format) for piece in pieces]
         torch._foreach_copy_(copies, pieces)
         yield pieces, copies
-
-
-def _whole(parts: Sequence[Measured], cuts: Sequence[Sequence[Tensor]], norm_type: float) -> Measured:
-    """What was measured of the pieces, as of whole tensors."""
-    norm, max_abs, nonfinite = (torch.cat(column) for column in zip(*parts, strict=True))
-    counts = list(map(len, cuts))
-    return Measured(
-        norm=combine(norm, counts, norm_type),
-        max_abs=combine(max_abs, counts, float("inf")),
-        nonfinite=combine(nonfinite.double(), counts, 1.0).long(),
-    )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from clipcore.kernels import Measured
 from clipcore.memory import is_dense
 
 PIECE = 1 << 16  # elements
@@ -39,3 +40,13 @@ def combine(values: Tensor, counts: Sequence[int], norm_type: float) -> Tensor:
     if len(values) == len(counts):
         return values
     return torch.stack(torch._foreach_norm(torch.split(values, list(counts)), norm_type))
+
+
+def whole(parts: Sequence[Measured], counts: Sequence[int], norm_type: float) -> Measured:
+    """What was measured of pieces, a batch in each part, as of whole tensors, of `counts[i]` pieces each."""
+    norm, max_abs, nonfinite = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Measured(
+        norm=combine(norm, counts, norm_type or 1.0),  # the p = 0 "norm" is a count, and counts add up
+        max_abs=combine(max_abs, counts, float("inf")),
+        nonfinite=combine(nonfinite.double(), counts, 1.0).long(),
+    )
