@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from clipcore.stats import COLUMNS, ClipStats
+from clipcore.step import guilty
 
 POLL_S = 0.001
 
@@ -108,10 +109,6 @@ class _Suspects(NamedTuple):
     owners: Sequence[int]
     names: tuple[str, ...]
 
-    def guilty(self) -> tuple[str, ...]:
-        counts = self.counts.tolist()
-        return tuple(self.names[owner] for owner, count in zip(self.owners, counts, strict=True) if count)
-
 
 class _Pending(NamedTuple):
     """A step whose host copies may still be on their way; nothing else of it is kept."""
@@ -154,8 +151,8 @@ class _Pending(NamedTuple):
             norm, coef, clamped = self.layers.tolist()
             layers = (norm, coef, clamped)
         exponents = None if self.exponents is None else self.exponents.tolist()
-        guilty = self.suspects.guilty() if self.suspects and values["nonfinite"] else ()
-        return Record(self.step, self.time, self.mode, values, layers, exponents, guilty)
+        where = guilty(*self.suspects) if self.suspects and values["nonfinite"] else ()
+        return Record(self.step, self.time, self.mode, values, layers, exponents, where)
 
 
 def _suspects(stats: ClipStats) -> _Suspects | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from clipcore.settings import Update
-from clipcore.step import Outcome
+from clipcore.step import Outcome, guilty
 from clipcore.table import layers_of
 
 #: The numeric columns of a step, in the order of `ClipStats.numbers`.
@@ -111,8 +111,8 @@ class ClipStats:
     @property
     def first_nonfinite(self) -> str | None:
         """The name of the first parameter whose gradient held a NaN or an infinity."""
-        counts = self.outcome.before.nonfinite.tolist() if self.outcome else []
-        return next((self.names[owner] for owner, count in zip(self.owners, counts, strict=True) if count), None)
+        where = guilty(self.outcome.before.nonfinite, self.owners, self.names) if self.outcome else ()
+        return where[0] if where else None
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value:.6g}" for name, value in zip(COLUMNS, self.numbers.tolist(), strict=True))

@@ -1,7 +1,7 @@
 """One step over the gradients: measure, let the rule decide, apply, and say what was done."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -73,7 +73,7 @@ def take_step(model: Model, gradients: Gradients, rule: Rule, nonfinite: str) ->
         return _bend_(model, gradients, rule, None)  # reads and writes in one pass
     before = gradients.measure(rule.norm_type)
     total = combine(before.norm, rule.norm_type)
-    guard = _guard(nonfinite, before, total, lambda position: model.names[gradients.owners[position]])
+    guard = _guard(nonfinite, before, total, gradients.owners, model.names)
     if isinstance(rule, ClipValue | AGC):
         return _bend_(model, gradients, rule, guard)
     changed: Tensor | None
@@ -128,7 +128,14 @@ def _skipped(guard: Guard | None, rule: Rule) -> Tensor:
     return rule.zero if guard is None or guard.zero else guard.bad.double()
 
 
-def _guard(nonfinite: str, before: Measured, total: Tensor, name_of: Callable[[int], str]) -> Guard | None:
+def guilty(nonfinite: Tensor, owners: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+    """Names of the parameters whose gradients have non-finite elements, by their numbers; waits for the device."""
+    return tuple(names[owner] for owner, count in zip(owners, nonfinite.tolist(), strict=True) if count)
+
+
+def _guard(
+    nonfinite: str, before: Measured, total: Tensor, owners: Sequence[int], names: Sequence[str]
+) -> Guard | None:
     """Judge the gradients before they are touched, if somebody wants to know."""
     if nonfinite == "propagate":
         return None
@@ -136,10 +143,10 @@ def _guard(nonfinite: str, before: Measured, total: Tensor, name_of: Callable[[i
     if nonfinite != "raise":
         return Guard(bad, zero=nonfinite == "zero")
     if bad:  # the one wait for the device that "raise" costs
-        guilty = [repr(name_of(position)) for position, count in enumerate(before.nonfinite.tolist()) if count]
+        where = guilty(before.nonfinite, owners, names)
         what = (
-            f"the gradients of {', '.join(guilty)} are"
-            if guilty
+            f"the gradients of {', '.join(map(repr, where))} are"
+            if where
             else "every gradient is finite, but their global norm is"
         )
         raise RuntimeError(
