@@ -143,7 +143,7 @@ def series(
         raise HTTPException(
             422, f"metrics: run {run_id!r} has no {', '.join(map(repr, unknown))}; it has {', '.join(known)}"
         )
-    names = [name for name in known if any(fnmatchcase(name, each) for each in wanted)]
+    names = [name for name in known if any(name == each or fnmatchcase(name, each) for each in wanted)]
     found = store.series(run_id, names, first, last, points)
     return WireResponse(SeriesReply(columns=found.rows, exact=found.exact))
 
